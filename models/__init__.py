@@ -1,0 +1,1 @@
+"""Recurrent networks on torch alone: cells, layers over time, inputs, heads. Import what you need from its module."""

@@ -1,0 +1,37 @@
+"""The ways a command may end, each with its exit code. Whoever raises one says where, what, why and how to mend it."""
+
+
+class UnrollError(Exception):
+    """What a person can mend; its text is shown without a traceback."""
+
+    exit_code = 1
+
+
+class ParamsError(UnrollError):
+    """A wrong command line, params.yaml or corpora.yaml."""
+
+    exit_code = 2
+
+
+class DataError(UnrollError):
+    """A corpus that can not be read or used."""
+
+    exit_code = 3
+
+
+class IntegrityError(UnrollError):
+    """A file that is not what it should be: a wrong hash, a broken or untrusted model."""
+
+    exit_code = 4
+
+
+class DivergedError(UnrollError):
+    """A training whose loss is no longer a number."""
+
+    exit_code = 5
+
+
+class InfrastructureError(UnrollError):
+    """A disk, cluster, server or memory that failed."""
+
+    exit_code = 6
