@@ -59,9 +59,21 @@ Head = TokenHead | SequenceHead
 HEADS: dict[str, type[TokenHead] | type[SequenceHead]] = {"tagging": TokenHead, "classification": SequenceHead}
 
 
-def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
-    """Add up the cross-entropies of all real targets: logits (..., L), targets (...), one number in nats."""
-    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+def loss_sum(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Add up the cross-entropies of all real targets, in nats.
+
+    Args:
+        logits: (..., L).
+        targets: (...), label ids or `IGNORED`.
+        label_smoothing: share of each target spread evenly over the labels (Szegedy et al. 2016).
+    """
+    return F.cross_entropy(
+        logits.flatten(0, -2),
+        targets.flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
 
 
 def _final(outputs: Tensor, last: Tensor, lengths: Tensor) -> Tensor:

@@ -33,13 +33,13 @@ class Network(nn.Module):
         outputs, last = self.rnn(self.inputs(batch), batch.lengths)
         return self.head(outputs, last, batch.lengths)
 
-    def targets(self, batch: Batch) -> Tensor:
-        """Give what the logits are measured against, padding marked as ignored."""
-        return self.head.targets(batch)
-
-    def loss_sum(self, batch: Batch) -> Tensor:
+    def loss_sum(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
         """Add up the cross-entropy of every real target of a batch, in nats."""
-        return loss_sum(self(batch), self.targets(batch))
+        return self.loss_of(self(batch), batch, label_smoothing)
+
+    def loss_of(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
+        """The same, from logits that are there already."""
+        return loss_sum(logits, self.head.targets(batch), label_smoothing)
 
 
 def build_network(config: ModelConfig, sizes: Sizes, seed: int, vectors: Tensor | None = None) -> Network:

@@ -173,6 +173,8 @@ class EncodeConfig:
     """Steps of a sequence that are kept, from the start; null keeps all. Tagging keeps all."""
     vectors: str | None = None
     """Name in corpora.yaml of pre-trained word vectors."""
+    vector_words: Count = 0
+    """Words of the vectors, the first of their file, that are known besides the words of train."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""Encoded splits, and the batches made of them: bucketed by length, sized in tokens, the same for any number of workers.
+
+An epoch's batches are formed once for the whole job from the seed and the epoch; each worker then takes its rows of every
+batch. So the order of examples does not depend on how many workers there are, and all make the same number of steps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.batch import Batch
+from models.embed import UNKNOWN_ID
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FormTable:
+    """Distinct word forms: their word ids (F,), characters (N,) and where those begin (F + 1,)."""
+
+    word_ids: NDArray[np.int32]
+    char_ids: NDArray[np.int32]
+    char_offsets: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, folder: Path) -> "FormTable":
+        """Map the arrays of a folder into memory."""
+        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("word_ids", "char_ids", "char_offsets")))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The sequences of a split.
+
+    Attributes:
+        offsets: (n + 1,) where each sequence begins.
+        labels: (all steps,) for tagging, (n,) for classification; None where there are none.
+        tokens: (all steps,) indices of word forms; None where the input is numeric.
+        values: (all steps, I) numbers; None where the input is text.
+        forms: the word forms that tokens mean.
+    """
+
+    offsets: Rows
+    labels: NDArray[np.int32] | None = None
+    tokens: NDArray[np.int32] | None = None
+    values: NDArray[np.float32] | None = None
+    forms: FormTable | None = None
+
+    @classmethod
+    def open(cls, encoded_dir: Path, split: str) -> "Examples":
+        """Map one split of an encoded corpus into memory."""
+        folder = encoded_dir / split
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") if (folder / f"{name}.npy").exists() else None
+            for name in ("labels", "tokens", "values")
+        }
+        forms = FormTable.open(encoded_dir / "forms") if arrays["tokens"] is not None else None
+        return cls(offsets=np.load(folder / "offsets.npy"), forms=forms, **arrays)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def lengths(self) -> Rows:
+        """Steps of each sequence, (n,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def is_tagging(self) -> bool:
+        """Whether there is a label per step, not per sequence."""
+        return self.labels is not None and len(self.labels) == self.offsets[-1]
+
+
+def plan_batches(lengths: Rows, batch_tokens: int) -> list[Rows]:
+    """Cut sequences into batches of nearly equal length, shortest first, ties in the order given.
+
+    Args:
+        lengths: (n,) steps per sequence.
+        batch_tokens: steps of a batch at most, padding included; a longer sequence is a batch by itself.
+
+    Returns:
+        The rows of each batch; every sequence in exactly one.
+    """
+    order = np.argsort(lengths, kind="stable")
+    ascending = lengths[order]
+    batches, start = [], 0
+    while start < len(order):
+        low, high = start + 1, len(order)
+        while low < high:  # the most rows whose longest, times their number, still fits
+            middle = (low + high + 1) // 2
+            fits = ascending[middle - 1] * (middle - start) <= batch_tokens
+            low, high = (middle, high) if fits else (low, middle - 1)
+        batches.append(order[start:low])
+        start = low
+    return batches
+
+
+def plan_epoch(lengths: Rows, batch_tokens: int, seed: int, epoch: int) -> list[Rows]:
+    """Form an epoch's batches in training order; it follows from the seed and the epoch alone."""
+    rng = np.random.default_rng([seed, epoch])
+    shuffled = rng.permutation(len(lengths))
+    batches = [shuffled[rows] for rows in plan_batches(lengths[shuffled], batch_tokens)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = None) -> Batch:
+    """Gather sequences into one padded batch.
+
+    Args:
+        examples: where they are.
+        rows: which, in order; at least one.
+        keep: (B, T) where the word is read; elsewhere it counts as unknown, while its characters stay. All, where not given.
+    """
+    lengths = examples.lengths[rows]
+    steps = np.arange(lengths.max())
+    is_real = steps < lengths[:, None]
+    at = np.where(is_real, examples.offsets[rows][:, None] + steps, 0)
+    empty = torch.empty(0, dtype=torch.long)
+    labels, words, forms, chars, char_lengths, values = empty, empty, empty, empty, empty, torch.empty(0)
+    if examples.labels is not None:
+        labels = _long(examples.labels[at] if examples.is_tagging else examples.labels[rows])
+    if examples.tokens is not None and examples.forms is not None:
+        tokens = np.where(is_real, examples.tokens[at], examples.tokens[at[0, 0]])
+        word_ids = examples.forms.word_ids[tokens]
+        words = _long(word_ids if keep is None else np.where(keep, word_ids, UNKNOWN_ID))
+        forms, chars, char_lengths = _distinct(tokens, examples.forms)
+    if examples.values is not None:
+        values = torch.from_numpy(np.where(is_real[:, :, None], examples.values[at], 0).astype(np.float32))
+    return Batch(_long(lengths), labels, words, forms, chars, char_lengths, values)
+
+
+def _distinct(tokens: NDArray[np.int32], forms: FormTable) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Give each word's row among the batch's distinct forms, those forms' characters and lengths, short forms first."""
+    distinct, places = np.unique(tokens, return_inverse=True)
+    starts = forms.char_offsets[distinct]
+    lengths = forms.char_offsets[distinct + 1] - starts
+    order = np.argsort(lengths, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    lengths, starts = lengths[order], starts[order]
+    steps = np.arange(lengths[-1])
+    is_real = steps < lengths[:, None]
+    chars = np.where(is_real, forms.char_ids[np.where(is_real, starts[:, None] + steps, 0)], 0)
+    return _long(rank[places.reshape(tokens.shape)]), _long(chars), _long(lengths)
+
+
+def _long(array: NDArray[np.generic]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Share:
+    """One worker's part of one step.
+
+    Attributes:
+        batch: the worker's rows; None where there are more workers than rows.
+        num_targets: labels in the whole step, over all workers.
+        word_ids: distinct rows of the word table that the whole step reads; None where there are no words.
+    """
+
+    batch: Batch | None
+    num_targets: int
+    word_ids: torch.Tensor | None
+
+
+def training_shares(
+    examples: Examples, plan: list[Rows], *, first: int, rank: int, world_size: int, word_dropout: float, seed: tuple[int, ...]
+) -> Iterator[Share]:
+    """Yield a worker's share of each step of a plan, from step `first` on.
+
+    Args:
+        word_dropout: share of words read as unknown, drawn for the whole step, then split.
+        seed: with the step's number, what the drawing follows from.
+    """
+    for step in range(first, len(plan)):
+        rows = plan[step]
+        longest = examples.lengths[rows].max()
+        keep = np.random.default_rng([*seed, step]).random((len(rows), longest)) >= word_dropout if word_dropout else None
+        mine = slice(rank, None, world_size)
+        batch = None
+        if len(rows[mine]):
+            own_longest = examples.lengths[rows[mine]].max()
+            batch = make_batch(examples, rows[mine], None if keep is None else keep[mine, :own_longest])
+        num_targets = int(examples.lengths[rows].sum()) if examples.is_tagging else len(rows)
+        yield Share(batch, num_targets, _word_ids(examples, rows))
+
+
+def _word_ids(examples: Examples, rows: Rows) -> torch.Tensor | None:
+    if examples.tokens is None or examples.forms is None:
+        return None
+    tokens = np.concatenate([examples.tokens[examples.offsets[row] : examples.offsets[row + 1]] for row in rows])
+    return torch.from_numpy(np.union1d(examples.forms.word_ids[tokens], [UNKNOWN_ID]).astype(np.int64))
+
+
+def evaluation_batches(examples: Examples, batch_tokens: int, rank: int = 0, world_size: int = 1) -> Iterator[tuple[Rows, Batch]]:
+    """Yield each sequence once over all workers, in batches of nearly equal length, with the rows they came from."""
+    for rows in plan_batches(examples.lengths, batch_tokens)[rank::world_size]:
+        yield rows, make_batch(examples, rows)

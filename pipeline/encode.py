@@ -1,0 +1,130 @@
+"""prepared -> encoded: words become numbers, as flat arrays that every worker maps into memory without a copy.
+
+A split is three arrays: `tokens` (the index of each word's form), `offsets` (where each sequence begins) and `labels`.
+Forms stand apart, once each, with their word id and characters; numeric corpora have `values` in place of `tokens`.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.config import Sizes
+from pipeline.config import CorpusConfig, EncodeConfig, VectorsConfig
+from pipeline.layout import Layout
+from pipeline.vocab import RESERVED, Vocab
+
+SPLITS = ("train", "val", "test")
+
+
+def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | None, layout: Layout) -> None:
+    """Encode every split of a prepared corpus.
+
+    Args:
+        corpus: says the task.
+        config: how words become numbers.
+        vectors: pre-trained word vectors, fetched beside the corpus.
+        layout: where to read and write.
+    """
+    frames = {split: _read(layout.prepared_dir / f"{split}.parquet", corpus, config) for split in SPLITS}
+    out_dir = layout.encoded_dir
+    shutil.rmtree(out_dir, ignore_errors=True)
+    out_dir.mkdir(parents=True)
+    is_text = frames["train"].collect_schema()["tokens"] == pl.List(pl.String) and not _is_numeric(frames["train"])
+    vector_table = _VectorTable(vectors, layout.raw_dir / "vectors") if vectors is not None else None
+    vocab = _build_vocab(frames["train"], config, vector_table, is_text)
+    vocab.save(out_dir / "vocab.json")
+    forms = _write_forms(frames, vocab, out_dir) if is_text else None
+    vector_size = 0
+    for split, frame in frames.items():
+        vector_size = _write_split(frame, vocab, forms, out_dir / split)
+    sizes = Sizes(corpus.task, len(vocab.words), len(vocab.chars), len(vocab.labels), vector_size)
+    coverage = None
+    if vector_table is not None:
+        np.save(out_dir / "vectors.npy", vector_table.rows_for(vocab.words))
+        coverage = {split: vector_table.coverage(frame, vocab) for split, frame in frames.items()}
+    summary = {"sizes": asdict(sizes), "vector_coverage": coverage}
+    (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+
+
+def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFrame:
+    frame = pl.scan_parquet(path)
+    if corpus.task == "classification" and config.max_length is not None:
+        frame = frame.with_columns(pl.col("tokens", "values").list.head(config.max_length))
+    return frame
+
+
+def _is_numeric(frame: pl.LazyFrame) -> bool:
+    return frame.select(pl.col("values").is_not_null().any()).collect().item()
+
+
+def _build_vocab(train: pl.LazyFrame, config: EncodeConfig, vectors: "_VectorTable | None", is_text: bool) -> Vocab:
+    labels = train.select(pl.col("labels").alias("label")).explode("label")
+    tokens = train.select(pl.col("tokens").alias("token")).explode("token")
+    extra = vectors.words.head(config.vector_words) if vectors is not None and config.vector_words else None
+    return Vocab.build(tokens if is_text else tokens.clear(), labels, config, extra)
+
+
+def _write_forms(frames: dict[str, pl.LazyFrame], vocab: Vocab, out_dir: Path) -> pl.DataFrame:
+    """Number the distinct word forms of all splits, in order of text, and write what the network reads of them."""
+    every = pl.concat([frame.select(pl.col("tokens").alias("form")).explode("form") for frame in frames.values()])
+    forms = every.unique().sort("form").collect(engine="streaming").with_row_index("index")
+    encoded = vocab.encode_forms(forms["form"])
+    (out_dir / "forms").mkdir()
+    for name in ("word_ids", "char_ids", "char_offsets"):
+        np.save(out_dir / "forms" / f"{name}.npy", getattr(encoded, name))
+    return forms
+
+
+def _write_split(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None, out_dir: Path) -> int:
+    """Write one split; returns the numbers per step of a numeric corpus, 0 for text."""
+    out_dir.mkdir()
+    column = "tokens" if forms is not None else "values"
+    lengths = frame.select(pl.col(column).list.len().cast(pl.Int64)).collect().to_series().to_numpy()
+    np.save(out_dir / "offsets.npy", np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
+    labels = frame.select("labels").explode("labels").collect().to_series()
+    np.save(out_dir / "labels.npy", vocab.encode_labels(labels))
+    if forms is not None:
+        tokens = frame.select(pl.col("tokens").alias("form")).explode("form")
+        joined = tokens.join(forms.lazy(), on="form", how="left", maintain_order="left").collect()
+        np.save(out_dir / "tokens.npy", joined["index"].to_numpy().astype(np.int32))
+        return 0
+    steps = frame.select("values").explode("values").collect().to_series()
+    values = np.stack(steps.to_list()).astype(np.float32)
+    np.save(out_dir / "values.npy", values)
+    return int(values.shape[1])
+
+
+class _VectorTable:
+    """Pre-trained vectors on disk: the words of the rows, and the rows of words."""
+
+    def __init__(self, config: VectorsConfig, folder: Path) -> None:
+        self.matrix = np.load(folder / config.matrix, mmap_mode="r", allow_pickle=False)
+        index = pl.read_parquet(folder / config.index)
+        word = next(name for name, kind in index.schema.items() if kind == pl.String)
+        row = next(name for name, kind in index.schema.items() if kind.is_integer())
+        self._index = index.select(pl.col(word).alias("word"), pl.col(row).alias("row")).sort("row")
+        self.words = self._index["word"]
+
+    def rows_for(self, words: tuple[str, ...]) -> NDArray[np.float32]:
+        """Give (V, D): a word's vector, zeros for padding, and noise of the vectors' own spread for words without one."""
+        found = pl.DataFrame({"word": list(words)}).join(self._index, on="word", how="left", maintain_order="left")["row"]
+        covered = found.is_not_null().to_numpy()
+        vectors = np.empty((len(words), self.matrix.shape[1]), np.float32)
+        vectors[covered] = self.matrix[found.drop_nulls().to_numpy()]
+        spread = vectors[covered].std() if covered.any() else 0.1
+        vectors[~covered] = np.random.default_rng(0).normal(0, spread, (int((~covered).sum()), vectors.shape[1]))
+        vectors[RESERVED.index("<pad>")] = 0
+        return vectors
+
+    def coverage(self, frame: pl.LazyFrame, vocab: Vocab) -> float:
+        """Give the share of a split's words, repeats counted, whose row of the word table came from the vectors."""
+        words = frame.select(pl.col("tokens").alias("word")).explode("word")
+        if vocab.lowercase:
+            words = words.select(pl.col("word").str.to_lowercase())
+        covered = pl.Series(list(vocab.words)).to_frame("word").join(self._index, on="word", how="semi")["word"]
+        return round(float(words.select(pl.col("word").is_in(covered.implode()).mean()).collect().item()), 4)

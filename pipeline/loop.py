@@ -1,0 +1,319 @@
+"""The training loop: plain torch, one process or many. It yields what happened; whoever runs it logs, shows and saves.
+
+Losses, counts and gradients are summed over all workers and divided once, by the number of labels in the whole step. What
+a step draws at random follows from the seed, the epoch and the step, so a training that goes on from a checkpoint makes
+the steps that an unbroken one would have made.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+
+from models.network import Network
+from models.rnn import step_mask
+from pipeline.batches import Examples, Share, evaluation_batches, plan_epoch, training_shares
+from pipeline.config import TrainConfig
+from pipeline.errors import DivergedError
+from pipeline.spans import BioLabels
+
+EVALUATION_TOKENS = 4096
+"""Steps per batch where nothing is learnt, padding included."""
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+"""Precision -> the type of the weights."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Who else trains: this worker's number and how many there are. Alone where torch.distributed was not started."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> "World":
+        """Ask torch.distributed."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add a tensor up over all workers, in place."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+
+@dataclass
+class Progress:
+    """How far a training has come, and all that the rest of it depends on besides weights.
+
+    Attributes:
+        epoch: the epoch under way, from 0.
+        step: steps of it that are done.
+        loss_sum: over those steps, in nats.
+        num_targets: labels in those steps.
+        seconds: of training, in all.
+        best_score: the best validation score so far; higher is better.
+        best_epoch: the epoch, from 1, that reached it; 0 where none is done.
+        history: one row of metrics per finished epoch.
+        is_done: whether training has ended.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    num_targets: int = 0
+    seconds: float = 0.0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer update: its place in the epoch, from 1, the mean loss in nats per label, and the words that it read."""
+
+    epoch: int
+    step: int
+    num_steps: int
+    loss: float
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One finished epoch: its metrics, and whether its validation score is the best so far."""
+
+    epoch: int
+    metrics: dict[str, float]
+    is_best: bool
+
+
+class Training:
+    """A network in training: weights, optimizer, running average, best weights, progress.
+
+    Args:
+        network: on its device already.
+        config: of the loop.
+    """
+
+    def __init__(self, network: Network, config: TrainConfig) -> None:
+        self.network, self.config = network, config
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        self.average = [p.detach().clone() for p in self.parameters] if config.average else []
+        self.best = {name: value.clone() for name, value in network.state_dict().items()}
+        self.progress = Progress()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Give tensors and values from which `restore` makes the same training."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"average.{i}": value for i, value in enumerate(self.average)}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+        return tensors, vars(self.progress) | {"best_score": str(self.progress.best_score)}
+
+    def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        """Become the training that `state` was taken of."""
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = value
+        self.network.load_state_dict(parts["network"])
+        self.best = {name: value.to(self.best[name].device) for name, value in parts["best"].items()}
+        for i, value in parts["average"].items():
+            self.average[int(i)].copy_(value)
+        optimizer = self.optimizer.state_dict()
+        for name, value in parts["optimizer"].items():
+            i, _, key = name.partition(".")
+            optimizer["state"].setdefault(int(i), {})[key] = value
+        self.optimizer.load_state_dict(optimizer)
+        self.progress = Progress(**{**progress, "best_score": float(progress["best_score"])})
+
+    def swap_average(self) -> None:
+        """Exchange the weights with their running average; twice leaves them as they were."""
+        for parameter, average in zip(self.parameters, self.average, strict=False):
+            held = parameter.data.clone()
+            parameter.data.copy_(average)
+            average.copy_(held)
+
+
+def fit(
+    training: Training, train: Examples, val: Examples, bio: BioLabels | None, device: torch.device
+) -> Iterator[StepResult | EpochResult]:
+    """Train to the end from wherever `training` stands, yielding after each step and each epoch.
+
+    Between two yields `training.state()` is whole: a checkpoint may be taken at any of them. At the end the network holds
+    the best epoch's weights.
+
+    Raises:
+        DivergedError: the loss of a step is not a number; the step's update was not made.
+    """
+    config, progress, world = training.config, training.progress, World.current()
+    while not progress.is_done:
+        plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch)
+        shares = training_shares(
+            train,
+            plan,
+            first=progress.step,
+            rank=world.rank,
+            world_size=world.size,
+            word_dropout=config.word_dropout,
+            seed=(config.seed, progress.epoch),
+        )
+        training.network.train()
+        start = time.perf_counter()
+        tokens_done = 0
+        for share in shares:
+            rows = plan[progress.step]
+            loss = _step(training, share, rows, len(plan), world, device)
+            progress.step += 1
+            progress.seconds += time.perf_counter() - start
+            num_tokens = int(train.lengths[rows].sum())
+            tokens_done += num_tokens
+            yield StepResult(progress.epoch + 1, progress.step, len(plan), loss, num_tokens)
+            start = time.perf_counter()
+        yield _end_epoch(training, val, bio, world, device, tokens_done)
+    training.network.load_state_dict(training.best)
+
+
+def learning_rate(config: TrainConfig, done: float) -> float:
+    """Give the rate when a share `done` of all steps is made: a linear climb, then the decay asked for."""
+    if done < config.warmup:
+        return config.lr * done / config.warmup
+    left = (1 - done) / (1 - config.warmup)
+    return config.lr * DECAYS[config.decay](left)
+
+
+DECAYS = {
+    "none": lambda left: 1.0,
+    "linear": lambda left: left,
+    "cosine": lambda left: (1 - math.cos(math.pi * left)) / 2,
+}
+"""Share of the highest rate, when a share `left` of the decay is still to come."""
+
+
+def _step(training: Training, share: Share, rows: Any, num_steps: int, world: World, device: torch.device) -> float:
+    """Make one update; returns the step's mean loss over all workers."""
+    config, progress = training.config, training.progress
+    drawn = np.random.SeedSequence([config.seed, progress.epoch, progress.step, world.rank])
+    torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
+    training.optimizer.zero_grad(set_to_none=True)
+    loss = torch.zeros((), device=device)
+    if share.batch is not None:
+        with _autocast(config, device):
+            loss = training.network.loss_sum(share.batch.to(device), config.label_smoothing)
+        (loss / share.num_targets).backward()
+    loss_sum = _sum_over_workers(training, loss.detach(), share.word_ids, world)
+    mean = loss_sum / share.num_targets
+    norm = nn.utils.clip_grad_norm_(training.parameters, config.clip_norm)
+    if not math.isfinite(mean) or not math.isfinite(norm.item()):
+        raise DivergedError(
+            f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is {mean}, the gradient's norm {norm.item()}; "
+            f"examples {rows[:8].tolist()} of train; fix: lower train.lr or train.clip_norm"
+        )
+    done = (progress.epoch * num_steps + progress.step + 1) / (config.epochs * num_steps)
+    for group in training.optimizer.param_groups:
+        group["lr"] = learning_rate(config, done)
+    training.optimizer.step()
+    if training.average:
+        updates = progress.epoch * num_steps + progress.step
+        weight = 1 - min(config.average, (1 + updates) / (10 + updates))
+        torch._foreach_lerp_(training.average, [p.detach() for p in training.parameters], weight)
+    progress.loss_sum += loss_sum
+    progress.num_targets += share.num_targets
+    return mean
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
+
+
+def _sum_over_workers(training: Training, loss: Tensor, word_ids: Tensor | None, world: World) -> float:
+    """Add up all gradients and the loss over the workers, in one message; returns the loss.
+
+    Of the word table only the rows that the step has read are sent: every other row's gradient is 0 on every worker.
+    """
+    if world.size == 1:
+        return loss.item()
+    table = training.network.inputs.words.weight if training.network.inputs.words is not None else None
+    parts = []
+    for parameter in training.parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        sent = parameter.grad if parameter is not table or word_ids is None else parameter.grad[word_ids]
+        parts.append(sent.flatten())
+    message = world.sum(torch.cat([*parts, loss.to(parts[0].dtype).flatten()]))
+    for parameter, part in zip(training.parameters, message.split([len(part) for part in [*parts, loss.flatten()]]), strict=False):
+        assert parameter.grad is not None
+        if parameter is table and word_ids is not None:
+            parameter.grad[word_ids] = part.view(len(word_ids), -1)
+        else:
+            parameter.grad.copy_(part.view_as(parameter))
+    return message[-1].item()
+
+
+def _end_epoch(
+    training: Training, val: Examples, bio: BioLabels | None, world: World, device: torch.device, tokens_done: int
+) -> EpochResult:
+    """Evaluate, note the best, decide whether to go on."""
+    config, progress = training.config, training.progress
+    training.swap_average()
+    metrics = {
+        "epoch": float(progress.epoch + 1),
+        "train/loss": progress.loss_sum / progress.num_targets,
+        "lr": training.optimizer.param_groups[0]["lr"],
+    }
+    metrics |= {f"val/{name}": value for name, value in evaluate(training.network, val, bio, device).items()}
+    metrics["train/seconds"] = progress.seconds
+    score = -metrics["val/loss"] if config.monitor == "loss" else metrics[f"val/{config.monitor}"]
+    is_best = score > progress.best_score
+    if is_best:
+        progress.best_score, progress.best_epoch = score, progress.epoch + 1
+        training.best = {name: value.clone() for name, value in training.network.state_dict().items()}
+    training.swap_average()
+    progress.history.append(metrics)
+    progress.epoch, progress.step, progress.loss_sum, progress.num_targets = progress.epoch + 1, 0, 0.0, 0
+    is_stale = config.patience and progress.epoch - progress.best_epoch >= config.patience
+    progress.is_done = progress.epoch >= config.epochs or bool(is_stale)
+    return EpochResult(progress.epoch, metrics, is_best)
+
+
+@torch.inference_mode()
+def evaluate(network: Network, examples: Examples, bio: BioLabels | None, device: torch.device) -> dict[str, float]:
+    """Score a split over all workers, each example once.
+
+    Returns:
+        `loss` in nats per label, `accuracy`, and `entity_f1` where labels are BIO. A label that train does not have
+        counts as an error and carries no loss.
+    """
+    world = World.current()
+    network.eval()
+    sums = torch.zeros(6, dtype=torch.float64)  # loss, right, labels; entities right, predicted, in gold
+    for _, batch in evaluation_batches(examples, EVALUATION_TOKENS, world.rank, world.size):
+        moved = batch.to(device)
+        logits = network(moved)
+        predicted = logits.argmax(-1).cpu()
+        is_real = torch.ones_like(batch.labels, dtype=torch.bool)
+        if examples.is_tagging:
+            is_real = step_mask(batch.lengths, batch.labels.shape[1], torch.device("cpu"))
+        sums[0] += network.loss_of(logits, moved).double().cpu()
+        sums[1] += ((predicted == batch.labels) & is_real).sum()
+        sums[2] += is_real.sum()
+        if bio is not None:
+            sums[3:] += torch.tensor(bio.count(batch.labels.numpy(), predicted.numpy(), is_real.numpy()))
+    loss, right, total, found, predicted_spans, gold_spans = world.sum(sums.to(device)).tolist()
+    metrics = {"loss": loss / total, "accuracy": right / total}
+    if bio is not None:
+        metrics["entity_f1"] = 2 * found / max(predicted_spans + gold_spans, 1)
+    return metrics

@@ -1,0 +1,121 @@
+"""Words, characters and labels as numbers. Built from the train split alone; unknown ones have a number of their own."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.config import EncodeConfig
+
+RESERVED = ("<pad>", "<unk>")
+"""Rows 0 and 1 of the word table and of the character table."""
+UNKNOWN_ID = 1
+NO_LABEL = -100
+"""The id of a label that train does not have: it carries no loss, and no prediction equals it."""
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Distinct word forms as numbers.
+
+    Attributes:
+        word_ids: (F,) rows of the word table.
+        char_ids: (N,) rows of the character table, form after form.
+        char_offsets: (F + 1,) where each form's characters begin.
+    """
+
+    word_ids: NDArray[np.int32]
+    char_ids: NDArray[np.int32]
+    char_offsets: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """The vocabularies of one encoded corpus, in order of id, reserved entries first.
+
+    Attributes:
+        lowercase: whether words are looked up in lower case.
+        max_word_length: characters of a word that are read.
+    """
+
+    words: tuple[str, ...]
+    chars: tuple[str, ...]
+    labels: tuple[str, ...]
+    lowercase: bool
+    max_word_length: int
+
+    @classmethod
+    def build(
+        cls, tokens: pl.LazyFrame, labels: pl.LazyFrame, config: EncodeConfig, extra_words: pl.Series | None = None
+    ) -> "Vocab":
+        """Count the train split: most frequent first, then by text.
+
+        Args:
+            tokens: one column `token`, a row per word of the train split.
+            labels: one column `label`, a row per label of the train split.
+            extra_words: further words that are given rows after the counted ones.
+        """
+        word = pl.col("token").str.to_lowercase() if config.lowercase else pl.col("token")
+        words = _ranked(tokens.select(word.alias("entry")), config.min_count)
+        if config.max_words is not None:
+            words = words.head(config.max_words)
+        if extra_words is not None:
+            words = pl.concat([words, extra_words]).unique(maintain_order=True)
+        chars = _ranked(tokens.select(pl.col("token").str.split("").alias("entry")).explode("entry"))
+        return cls(
+            words=RESERVED + tuple(words),
+            chars=RESERVED + tuple(chars),
+            labels=tuple(_ranked(labels.select(pl.col("label").alias("entry")))),
+            lowercase=config.lowercase,
+            max_word_length=config.max_word_length,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocab":
+        """Read what `save` wrote."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(path.read_text(encoding="utf-8")).items()})
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=0), encoding="utf-8")
+
+    def encode_forms(self, forms: pl.Series) -> Forms:
+        """Turn distinct word forms into ids; every form has at least one character."""
+        words = forms.str.to_lowercase() if self.lowercase else forms
+        chars = forms.str.slice(0, self.max_word_length).str.split("")
+        offsets = np.concatenate([[0], chars.list.len().to_numpy().cumsum()]).astype(np.int64)
+        return Forms(
+            word_ids=_lookup(words, self._word_ids, UNKNOWN_ID),
+            char_ids=_lookup(chars.explode(), self._char_ids, UNKNOWN_ID),
+            char_offsets=offsets,
+        )
+
+    def encode_labels(self, labels: pl.Series) -> NDArray[np.int32]:
+        """Turn labels into ids; one that train does not have becomes `NO_LABEL`."""
+        return _lookup(labels, _id_table(self.labels), NO_LABEL)
+
+    @cached_property
+    def _word_ids(self) -> pl.DataFrame:
+        return _id_table(self.words)
+
+    @cached_property
+    def _char_ids(self) -> pl.DataFrame:
+        return _id_table(self.chars)
+
+
+def _ranked(entries: pl.LazyFrame, min_count: int = 1) -> pl.Series:
+    counts = entries.group_by("entry").len().filter(pl.col("len") >= min_count, ~pl.col("entry").is_in(RESERVED))
+    return counts.sort(["len", "entry"], descending=[True, False]).collect(engine="streaming")["entry"]
+
+
+def _id_table(entries: tuple[str, ...]) -> pl.DataFrame:
+    return pl.DataFrame({"entry": list(entries), "id": np.arange(len(entries), dtype=np.int32)}, schema={"entry": pl.String, "id": pl.Int32})
+
+
+def _lookup(entries: pl.Series, table: pl.DataFrame, missing: int) -> NDArray[np.int32]:
+    found = entries.to_frame("entry").join(table, on="entry", how="left", maintain_order="left")
+    return found["id"].fill_null(missing).to_numpy().astype(np.int32)
