@@ -24,19 +24,22 @@ MANIFEST = "manifest.json"
 _PARTIAL = ".partial"
 
 
-def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], *files: Path) -> None:
     """Write a checkpoint folder in one indivisible move; one that stands there already is replaced.
 
     Args:
         folder: where it shall stand; its parent is made.
         tensors: name -> tensor, none sharing memory with another.
         meta: anything that JSON holds.
+        files: further files to copy into it.
     """
     partial = folder.with_name(folder.name + _PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / "tensors.safetensors")
     (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    for file in files:
+        shutil.copyfile(file, partial / file.name)
     hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
     (partial / MANIFEST).write_text(json.dumps(hashes), encoding="utf-8")
     for path in [*partial.iterdir(), partial]:

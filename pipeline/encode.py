@@ -47,7 +47,8 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     if vector_table is not None:
         np.save(out_dir / "vectors.npy", vector_table.rows_for(vocab.words))
         coverage = {split: vector_table.coverage(frame, vocab) for split, frame in frames.items()}
-    summary = {"sizes": asdict(sizes), "vector_coverage": coverage}
+    max_length = config.max_length if corpus.task == "classification" else None
+    summary = {"sizes": asdict(sizes), "max_length": max_length, "vector_coverage": coverage}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
 

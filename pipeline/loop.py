@@ -80,13 +80,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer update: its place in the epoch, from 1, the mean loss in nats per label, and the words that it read."""
+    """One optimizer update: its place in the epoch, from 1, the mean loss in nats per label, the epoch's speed so far."""
 
     epoch: int
     step: int
     num_steps: int
     loss: float
-    num_tokens: int
+    tokens_per_second: float
 
 
 @dataclass(frozen=True)
@@ -172,19 +172,36 @@ def fit(
             seed=(config.seed, progress.epoch),
         )
         training.network.train()
-        start = time.perf_counter()
-        tokens_done = 0
+        clock = _Clock()
         for share in shares:
             rows = plan[progress.step]
             loss = _step(training, share, rows, len(plan), world, device)
             progress.step += 1
-            progress.seconds += time.perf_counter() - start
-            num_tokens = int(train.lengths[rows].sum())
-            tokens_done += num_tokens
-            yield StepResult(progress.epoch + 1, progress.step, len(plan), loss, num_tokens)
-            start = time.perf_counter()
-        yield _end_epoch(training, val, bio, world, device, tokens_done)
+            clock.stop(int(train.lengths[rows].sum()))
+            yield StepResult(progress.epoch + 1, progress.step, len(plan), loss, clock.tokens_per_second)
+            clock.start()
+        progress.seconds += clock.seconds
+        yield _end_epoch(training, val, bio, device, clock.tokens_per_second)
     training.network.load_state_dict(training.best)
+
+
+class _Clock:
+    """Adds up the time of the steps of one epoch, without what the caller does between them."""
+
+    def __init__(self) -> None:
+        self.seconds, self._tokens = 0.0, 0
+        self.start()
+
+    def start(self) -> None:
+        self._start = time.perf_counter()
+
+    def stop(self, num_tokens: int) -> None:
+        self.seconds += time.perf_counter() - self._start
+        self._tokens += num_tokens
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self._tokens / self.seconds if self.seconds else 0.0
 
 
 def learning_rate(config: TrainConfig, done: float) -> float:
@@ -264,7 +281,7 @@ def _sum_over_workers(training: Training, loss: Tensor, word_ids: Tensor | None,
 
 
 def _end_epoch(
-    training: Training, val: Examples, bio: BioLabels | None, world: World, device: torch.device, tokens_done: int
+    training: Training, val: Examples, bio: BioLabels | None, device: torch.device, tokens_per_second: float
 ) -> EpochResult:
     """Evaluate, note the best, decide whether to go on."""
     config, progress = training.config, training.progress
@@ -275,7 +292,7 @@ def _end_epoch(
         "lr": training.optimizer.param_groups[0]["lr"],
     }
     metrics |= {f"val/{name}": value for name, value in evaluate(training.network, val, bio, device).items()}
-    metrics["train/seconds"] = progress.seconds
+    metrics |= {"train/seconds": progress.seconds, "train/tokens_per_second": tokens_per_second}
     score = -metrics["val/loss"] if config.monitor == "loss" else metrics[f"val/{config.monitor}"]
     is_best = score > progress.best_score
     if is_best:

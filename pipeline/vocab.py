@@ -9,28 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.embed import UNKNOWN_ID
+from pipeline.batches import FormTable
 from pipeline.config import EncodeConfig
 
 RESERVED = ("<pad>", "<unk>")
 """Rows 0 and 1 of the word table and of the character table."""
-UNKNOWN_ID = 1
 NO_LABEL = -100
 """The id of a label that train does not have: it carries no loss, and no prediction equals it."""
-
-
-@dataclass(frozen=True)
-class Forms:
-    """Distinct word forms as numbers.
-
-    Attributes:
-        word_ids: (F,) rows of the word table.
-        char_ids: (N,) rows of the character table, form after form.
-        char_offsets: (F + 1,) where each form's characters begin.
-    """
-
-    word_ids: NDArray[np.int32]
-    char_ids: NDArray[np.int32]
-    char_offsets: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -77,18 +63,19 @@ class Vocab:
     @classmethod
     def load(cls, path: Path) -> "Vocab":
         """Read what `save` wrote."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(path.read_text(encoding="utf-8")).items()})
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=0), encoding="utf-8")
 
-    def encode_forms(self, forms: pl.Series) -> Forms:
+    def encode_forms(self, forms: pl.Series) -> FormTable:
         """Turn distinct word forms into ids; every form has at least one character."""
         words = forms.str.to_lowercase() if self.lowercase else forms
         chars = forms.str.slice(0, self.max_word_length).str.split("")
         offsets = np.concatenate([[0], chars.list.len().to_numpy().cumsum()]).astype(np.int64)
-        return Forms(
+        return FormTable(
             word_ids=_lookup(words, self._word_ids, UNKNOWN_ID),
             char_ids=_lookup(chars.explode(), self._char_ids, UNKNOWN_ID),
             char_offsets=offsets,
@@ -113,7 +100,8 @@ def _ranked(entries: pl.LazyFrame, min_count: int = 1) -> pl.Series:
 
 
 def _id_table(entries: tuple[str, ...]) -> pl.DataFrame:
-    return pl.DataFrame({"entry": list(entries), "id": np.arange(len(entries), dtype=np.int32)}, schema={"entry": pl.String, "id": pl.Int32})
+    ids = np.arange(len(entries), dtype=np.int32)
+    return pl.DataFrame({"entry": list(entries), "id": ids}, schema={"entry": pl.String, "id": pl.Int32})
 
 
 def _lookup(entries: pl.Series, table: pl.DataFrame, missing: int) -> NDArray[np.int32]:

@@ -1,0 +1,98 @@
+"""Where to run: this machine's own Ray, or the cluster in `RAY_ADDRESS`; what is there, and how work is sent to it."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import ray
+
+import models
+import pipeline
+from pipeline.config import ScalingConfig
+from pipeline.errors import InfrastructureError
+
+_PROBE_SECONDS = 5.0
+_MOST_CPU_WORKERS = 4
+"""More processes than this gain little on one machine's cores: the network is small beside its gradient's journey."""
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Ray's own settings: nothing sent home, quick answers between controller and workers, each line printed once."""
+
+
+@contextmanager
+def connected(least_cpus: int = 1) -> Iterator[None]:
+    """Join the cluster in `RAY_ADDRESS`, or start a private one on this machine and end it afterwards.
+
+    Args:
+        least_cpus: logical cores that a private one must offer, even where the machine has fewer.
+
+    Raises:
+        InfrastructureError: the cluster does not answer.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    address = os.environ.get("RAY_ADDRESS")
+    quiet = ray.LoggingConfig(log_level="ERROR")
+    if address and address != "local":
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        _probe(address)
+        code = {"py_modules": [models, pipeline], "env_vars": _SETTINGS}
+        ray.init(address=address, runtime_env=code, logging_config=quiet, log_to_driver=False)
+    else:
+        num_cpus = max(os.cpu_count() or 1, least_cpus)
+        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, logging_config=quiet, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def count_workers(scaling: ScalingConfig) -> tuple[int, bool]:
+    """Say how many training processes to start on the cluster that is joined, and whether each has a GPU.
+
+    Raises:
+        InfrastructureError: the cluster is smaller than what is asked for.
+    """
+    there = ray.cluster_resources()
+    num_gpus, num_cpus = int(there.get("GPU", 0)), int(there.get("CPU", 1))
+    most = num_gpus or max(1, num_cpus // scaling.cpus_per_worker)
+    if scaling.num_workers is None:
+        return (num_gpus, True) if num_gpus else (min(most, _MOST_CPU_WORKERS), False)
+    use_gpu = num_gpus >= scaling.num_workers
+    if not use_gpu and scaling.num_workers * scaling.cpus_per_worker > num_cpus:
+        raise InfrastructureError(
+            f"scaling asks for {scaling.num_workers} workers of {scaling.cpus_per_worker} cores; the cluster has {num_cpus} "
+            f"cores and {num_gpus} GPUs; fix: lower scaling.num_workers or join a larger cluster in RAY_ADDRESS"
+        )
+    return scaling.num_workers, use_gpu
+
+
+def describe() -> str:
+    """Say in one line where work would run, without starting anything."""
+    address = os.environ.get("RAY_ADDRESS")
+    return f"cluster {address} (RAY_ADDRESS)" if address else f"this machine, {os.cpu_count()} cores (RAY_ADDRESS is not set)"
+
+
+def _probe(address: str) -> None:
+    """Knock at the address: Ray itself would wait for minutes."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname is None or parts.port is None:
+        return  # `auto`: Ray finds a running cluster or says that there is none
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=_PROBE_SECONDS).close()
+    except OSError as error:
+        raise InfrastructureError(
+            f"RAY_ADDRESS={address}: no cluster answers; {error}; fix: start one (`ray start --head`) or unset RAY_ADDRESS"
+        ) from error

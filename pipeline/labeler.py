@@ -1,0 +1,116 @@
+"""A trained model at work: text or encoded examples in, labels out, any number of sequences of any length.
+
+Its folder holds weights, the network's shape and vocabularies, with a manifest of hashes and no pickle. Answers do not
+depend on what else is asked at the same time: no layer reads padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from models.config import ModelConfig, Sizes
+from models.network import Network, build_network
+from pipeline.batches import Examples, evaluation_batches
+from pipeline.checkpoint import load_checkpoint
+from pipeline.corpora import tokenize
+from pipeline.errors import DataError
+from pipeline.vocab import Vocab
+
+_BATCH_TOKENS = 4096
+"""Steps per batch, padding included: enough to keep the kernels busy, small enough for any machine's memory."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of one sequence: a label per word, or one label; and how likely it holds each to be."""
+
+    labels: list[str]
+    probabilities: list[float]
+
+
+@dataclass(frozen=True)
+class Labeler:
+    """A network with its weights, what its numbers mean, and what is known of its training."""
+
+    network: Network
+    vocab: Vocab
+    meta: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Labeler":
+        """Read a model folder whose files match its manifest.
+
+        Raises:
+            IntegrityError: a file is missing or altered.
+        """
+        tensors, meta = load_checkpoint(folder)
+        config = ModelConfig(**{**meta["model"], "hidden": tuple(meta["model"]["hidden"])})
+        network = build_network(config, Sizes(**meta["sizes"]), seed=0)
+        network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+        return cls(network.eval(), Vocab.load(folder / "vocab.json"), meta)
+
+    @property
+    def is_tagger(self) -> bool:
+        """Whether it gives a label per word, not per sequence."""
+        return self.network.sizes.task == "tagging"
+
+    def label_texts(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Label raw texts, cut into words the way the corpora are.
+
+        Returns:
+            One dictionary per text, in order: `words`, `labels`, `probabilities` of a tagger; `label`, `probability` of a
+            classifier.
+        """
+        frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
+        tokens = frame.select(tokenize(pl.col("text"))).to_series().to_list()
+        answers = self.label_tokens(tokens)
+        if self.is_tagger:
+            return [
+                {"words": words, "labels": answer.labels, "probabilities": answer.probabilities}
+                for words, answer in zip(tokens, answers, strict=True)
+            ]
+        return [{"label": answer.labels[0], "probability": answer.probabilities[0]} for answer in answers]
+
+    def label_tokens(self, tokens: Sequence[Sequence[str]]) -> list[Answer]:
+        """Label sequences of words; the answers come in the order of the sequences.
+
+        Raises:
+            DataError: a sequence to classify has no words.
+        """
+        if not self.is_tagger:
+            for i, words in enumerate(tokens):
+                if not words:
+                    raise DataError(f"text {i + 1} has no words; nothing can be said of it; fix: leave it out")
+            tokens = [words[: self.meta["max_length"]] for words in tokens]
+        filled = [i for i, words in enumerate(tokens) if words]
+        answers = [Answer([], []) for _ in tokens]
+        if filled:
+            for i, answer in zip(filled, self.label_examples(self._encode([tokens[i] for i in filled])), strict=True):
+                answers[i] = answer
+        return answers
+
+    @torch.inference_mode()
+    def label_examples(self, examples: Examples) -> list[Answer]:
+        """Label encoded sequences; the answers come in the order of the examples."""
+        names = self.vocab.labels
+        answers: dict[int, Answer] = {}
+        for rows, batch in evaluation_batches(examples, _BATCH_TOKENS):
+            likely, ids = self.network(batch).softmax(-1).max(-1)
+            for row, length, p, i in zip(rows.tolist(), batch.lengths.tolist(), likely.tolist(), ids.tolist(), strict=True):
+                if self.is_tagger:
+                    answers[row] = Answer([names[label] for label in i[:length]], p[:length])
+                else:
+                    answers[row] = Answer([names[i]], [p])
+        return [answers[row] for row in range(len(examples))]
+
+    def _encode(self, tokens: Sequence[Sequence[str]]) -> Examples:
+        flat = pl.Series([word for words in tokens for word in words], dtype=pl.String)
+        forms = flat.unique().sort()
+        index = flat.to_frame("form").join(forms.to_frame("form").with_row_index(), on="form", how="left", maintain_order="left")
+        offsets = np.concatenate([[0], np.cumsum([len(words) for words in tokens])]).astype(np.int64)
+        return Examples(offsets, tokens=index["index"].to_numpy().astype(np.int32), forms=self.vocab.encode_forms(forms))

@@ -1,0 +1,224 @@
+"""MLflow, and nothing else of the project knows it: runs, metrics, artifacts, the registry.
+
+The store is `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder. Only the driver of a stage writes.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""MLflow's own settings, put into the environment by whoever starts a process, before mlflow is imported."""
+
+_METRICS_PER_CALL = 1000
+
+
+def tracking_uri() -> str:
+    """Give the store's address: `MLFLOW_TRACKING_URI`, else a SQLite file in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+
+
+def _client() -> Any:
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow.MlflowClient()
+
+
+def _experiment_id(name: str) -> str:
+    """Find or make an experiment; artifacts of a local store go to a folder beside it."""
+    client = _client()
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    is_local = tracking_uri().startswith("sqlite")
+    return str(client.create_experiment(name, artifact_location=Path("mlartifacts").resolve().as_uri() if is_local else None))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tracked run."""
+
+    run_id: str
+
+    @classmethod
+    def start(cls, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None) -> "Run":
+        """Begin a run.
+
+        Args:
+            experiment: made where it is not there yet.
+            name: what the run is called in the pages.
+            params: flat names -> values.
+            tags: flat names -> texts.
+            parent: the run that this one is part of.
+        """
+        from mlflow.entities import Param
+
+        client = _client()
+        marks = {"mlflow.runName": name, **tags, **({"mlflow.parentRunId": parent} if parent else {})}
+        run = client.create_run(_experiment_id(experiment), tags=marks)
+        client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        return cls(run.info.run_id)
+
+    @classmethod
+    def find(cls, run_id: str) -> "Run | None":
+        """Take up a run that may have been begun earlier; None where the store does not know it."""
+        from mlflow.exceptions import MlflowException
+
+        client = _client()
+        try:
+            client.get_run(run_id)
+        except MlflowException:
+            return None
+        client.update_run(run_id, status="RUNNING")
+        return cls(run_id)
+
+    def last_step(self, metric: str) -> int:
+        """Give the highest step at which a metric was logged; 0 where it never was."""
+        return max((int(point.step) for point in _client().get_metric_history(self.run_id, metric)), default=0)
+
+    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics at one step."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        points = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        for i in range(0, len(points), _METRICS_PER_CALL):
+            _client().log_batch(self.run_id, metrics=points[i : i + _METRICS_PER_CALL])
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        from mlflow.entities import RunTag
+
+        _client().log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def keep(self, folder: Path, artifact_path: str | None = None) -> None:
+        """Store a folder's files as artifacts."""
+        _client().log_artifacts(self.run_id, str(folder), artifact_path)
+
+    def end(self, status: str = "FINISHED") -> None:
+        """Close the run: FINISHED, FAILED or KILLED."""
+        _client().set_terminated(self.run_id, status)
+
+    def watch_system(self) -> Any:
+        """Begin to log this machine's load, memory, disk and network to the run; `finish()` on what is returned ends it."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        _client()
+        monitor = SystemMetricsMonitor(self.run_id, sampling_interval=5, samples_before_logging=1, resume_logging=True)
+        monitor.start()
+        return monitor
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model."""
+
+    name: str
+    number: str
+    run_id: str
+    tags: dict[str, str]
+
+
+def champion(name: str) -> Version | None:
+    """Give the version under the alias `champion`, if there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _version(_client().get_model_version_by_alias(name, "champion"))
+    except MlflowException:
+        return None
+
+
+def version_of_run(name: str, run_id: str) -> Version | None:
+    """Give the version that was registered from a run, if there is one."""
+    found = _client().search_model_versions(f"name='{name}' and run_id='{run_id}'")
+    return _version(found[0]) if found else None
+
+
+def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: Mapping[str, str], description: str) -> Version:
+    """Store a model folder in a run as a model that takes texts and gives labels, and make it a new version.
+
+    Args:
+        name: of the registered model; made where it is not there yet.
+        run_id: the run that the model came from.
+        model_dir: what `pipeline.labeler` loads.
+        example: texts for the signature's example.
+        tags: set on the version.
+        description: shown on the version's page.
+    """
+    import mlflow
+
+    client = _client()
+    root = Path(__file__).resolve().parent.parent
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(root / "pipeline" / "served.py"),
+            artifacts={"model": str(model_dir)},
+            code_paths=[str(root / "models"), str(root / "pipeline")],
+            pip_requirements=_requirements(),
+            input_example=example,
+            registered_model_name=name,
+        )
+    version = str(info.registered_model_version)
+    client.update_model_version(name, version, description=description)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
+    return _version(client.get_model_version(name, version))
+
+
+def set_alias(version: Version, alias: str) -> None:
+    """Give a version an alias, which leaves the version that had it."""
+    _client().set_registered_model_alias(version.name, alias, version.number)
+
+
+def describe_model(name: str, description: str) -> None:
+    """Set the text on a registered model's page."""
+    _client().update_registered_model(name, description)
+
+
+def download_model(uri: str) -> Path:
+    """Fetch a model such as `models:/pos@champion`; returns the folder that `pipeline.labeler` loads.
+
+    Raises:
+        LookupError: the registry has no such model.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    _client()
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "model"
+    except MlflowException as error:
+        raise LookupError(str(error).splitlines()[0]) from error
+
+
+def git_commit() -> str:
+    """Give the commit of the current folder, with a + where files differ from it; `none` outside git."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return commit + ("+" if changed else "")
+
+
+def _version(found: Any) -> Version:
+    return Version(found.name, str(found.version), found.run_id, dict(found.tags))
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name).partition('+')[0]}" for name in ("mlflow", "torch", "numpy", "polars", "safetensors")]
