@@ -80,9 +80,16 @@ def count_workers(scaling: ScalingConfig) -> tuple[int, bool]:
 
 
 def describe() -> str:
-    """Say in one line where work would run, without starting anything."""
+    """Say in one line where work would run, without starting anything.
+
+    Raises:
+        InfrastructureError: the cluster does not answer.
+    """
     address = os.environ.get("RAY_ADDRESS")
-    return f"cluster {address} (RAY_ADDRESS)" if address else f"this machine, {os.cpu_count()} cores (RAY_ADDRESS is not set)"
+    if not address:
+        return f"this machine, {os.cpu_count()} cores (RAY_ADDRESS is not set)"
+    _probe(address)
+    return f"cluster {address} (RAY_ADDRESS)"
 
 
 def _probe(address: str) -> None:

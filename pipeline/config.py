@@ -129,7 +129,7 @@ class VectorsConfig:
     matrix: str
     """The .npy file of (words, numbers)."""
     index: str
-    """The .parquet file that says which word stands in which row."""
+    """The .parquet file whose first column gives the words, in the order of the rows."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,6 @@ class EncodeConfig:
     """Characters of a word that the character network reads."""
     max_length: Positive | None = None
     """Steps of a sequence that are kept, from the start; null keeps all. Tagging keeps all."""
-    vectors: str | None = None
-    """Name in corpora.yaml of pre-trained word vectors."""
     vector_words: Count = 0
     """Words of the vectors, the first of their file, that are known besides the words of train."""
 
@@ -232,15 +230,17 @@ class PipelineConfig:
     __pydantic_config__: ClassVar = _CHECKED
     corpus: str
     """Name in corpora.yaml; the task follows from it."""
-    split: SplitConfig = field(default_factory=SplitConfig)
+    vectors: str | None
+    """Name in corpora.yaml of pre-trained word vectors; null for none."""
+    split: SplitConfig
     """How the corpus is cut, where it is not."""
-    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    encode: EncodeConfig
     """From words to numbers."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig
     """The network."""
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TrainConfig
     """The training loop."""
-    register: RegisterConfig = field(default_factory=RegisterConfig)
+    register: RegisterConfig
     """When a model replaces the champion."""
 
 
@@ -467,9 +467,9 @@ def _across(
         if pipeline.corpus not in catalogue.corpora:
             hint = _did_you_mean(pipeline.corpus, list(catalogue.corpora))
             complain((*at, "corpus"), f"is {pipeline.corpus!r}, which corpora.yaml does not have; {hint}")
-        if pipeline.encode.vectors is not None and pipeline.encode.vectors not in catalogue.vectors:
-            hint = _did_you_mean(pipeline.encode.vectors, list(catalogue.vectors))
-            complain((*at, "encode", "vectors"), f"is {pipeline.encode.vectors!r}, which corpora.yaml does not have; {hint}")
+        if pipeline.vectors is not None and pipeline.vectors not in catalogue.vectors:
+            hint = _did_you_mean(pipeline.vectors, list(catalogue.vectors))
+            complain((*at, "vectors"), f"is {pipeline.vectors!r}, which corpora.yaml does not have; {hint}")
         if not pipeline.model.hidden:
             complain((*at, "model", "hidden"), "is empty; fix: give the units of each layer, such as [200]")
         if pipeline.split.val + pipeline.split.test >= 1:

@@ -1,9 +1,9 @@
 """Corpus formats -> one schema, `EXAMPLE_SCHEMA`, by polars expressions over physical lines.
 
 A reader checks its file in one streaming pass and names the line of what is wrong; the examples stay lazy until written.
-Repaired without a word: a byte order mark, CRLF, a missing or doubled blank line at an end. Everything else that is not
-as its format says stops the reading, or leaves out the example where `skip_malformed` says so. Nothing is normalised:
-a word comes out as it stands in the file.
+Repaired without a word: a byte order mark, CRLF, a missing or doubled blank line, an empty column of CoNLL-U that is not
+read. Everything else that is not as its format says stops the reading, or leaves out the example where `skip_malformed`
+says so. Nothing is normalised: a word comes out as it stands in the file.
 """
 
 import codecs
@@ -18,16 +18,19 @@ from pipeline.config import CorpusConfig
 from pipeline.errors import DataError, ParamsError
 
 EXAMPLE_SCHEMA = pl.Schema(
-    {
-        "id": pl.String,
-        "text": pl.String,
-        "tokens": pl.List(pl.String),
-        "values": pl.List(pl.List(pl.Float32)),
-        "labels": pl.List(pl.String),
-    }
+    [
+        ("id", pl.String()),
+        ("text", pl.String()),
+        ("tokens", pl.List(pl.String)),
+        ("values", pl.List(pl.List(pl.Float32))),
+        ("labels", pl.List(pl.String)),
+    ]
 )
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-UPOS = frozenset("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+UPOS = frozenset(
+    ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM")
+    + ("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X")
+)
 # A longer range of words written as one is a slip of the pen; it must not reach into other sentences.
 MAX_RANGE = 100
 
@@ -123,7 +126,7 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
     form = _conllu_column("text", "form" if corpus.columns.text == "text" else corpus.columns.text)
     label = _conllu_column("label", "upos" if corpus.columns.label == "label" else corpus.columns.label)
     lines = _sentences(_lines(path, corpus))
-    problems = [_broken(_word_lines(lines), _conllu_rules(label), "sentence"), _broken_comments(lines)]
+    problems = [_broken(_word_lines(lines), _conllu_rules(form, label), "sentence"), _broken_comments(lines)]
     skip = _sift(problems, path, corpus, ids=lines.select("number", "line", "sentence", id=_SENT_ID).drop_nulls("id"))
     fields = _LINE.str.splitn("\t", max(form, label) + 2).struct
     is_word = fields[0].str.contains(r"^\d+$")
@@ -306,10 +309,11 @@ def _word_lines(lines: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(reach=end.fill_null(0).cum_max())
 
 
-def _conllu_rules(label: int) -> list[_Rule]:
-    """List what a line of CoNLL-U must not be; `label` is the column of the labels."""
+def _conllu_rules(form: int, label: int) -> list[_Rule]:
+    """List what a line of CoNLL-U must not be; `form` and `label` are the columns that are read."""
     tabs = _LINE.str.count_matches("\t", literal=True)
-    tag = pl.col("field").struct[label] if label < 9 else pl.col("field").struct[9]
+    field = pl.col("field").struct.__getitem__
+    tag = field(label)
     is_word, is_range = pl.col("index").is_not_null(), pl.col("last").is_not_null()
     base = pl.col("at") - pl.col("before")
     expected = pl.when("is_first").then(1 - pl.col("before")).otherwise(base.shift(1))
@@ -317,8 +321,9 @@ def _conllu_rules(label: int) -> list[_Rule]:
     rules = [
         _NUL,
         _Rule(tabs != 9, "does not have 10 columns split by TABs; fix: mend the line"),
-        _Rule(_LINE.str.contains(r"\t\t|^\t|\t$"), "has an empty column; nothing is written `_`; fix: fill it in"),
         _Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
+        _Rule(~field(form).str.contains(r"\S"), f"has no {CONLLU_COLUMNS[form]}; nothing is written `_`; fix: fill it in"),
+        _Rule(~tag.str.contains(r"\S"), f"has no {CONLLU_COLUMNS[label]}; nothing is written `_`; fix: fill it in"),
         _Rule(base != expected, "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew"),
         _Rule(
             is_range & ~(pl.col("last") - pl.col("start")).is_between(1, MAX_RANGE),

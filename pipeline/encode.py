@@ -105,11 +105,8 @@ class _VectorTable:
 
     def __init__(self, config: VectorsConfig, folder: Path) -> None:
         self.matrix = np.load(folder / config.matrix, mmap_mode="r", allow_pickle=False)
-        index = pl.read_parquet(folder / config.index)
-        word = next(name for name, kind in index.schema.items() if kind == pl.String)
-        row = next(name for name, kind in index.schema.items() if kind.is_integer())
-        self._index = index.select(pl.col(word).alias("word"), pl.col(row).alias("row")).sort("row")
-        self.words = self._index["word"]
+        self.words = pl.read_parquet(folder / config.index).to_series(0).alias("word")
+        self._index = self.words.to_frame().with_row_index("row")
 
     def rows_for(self, words: tuple[str, ...]) -> NDArray[np.float32]:
         """Give (V, D): a word's vector, zeros for padding, and noise of the vectors' own spread for words without one."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from models.config import ModelConfig, Sizes
 from models.network import Network, build_network
@@ -94,6 +95,11 @@ class Labeler:
                 answers[i] = answer
         return answers
 
+    def label_values(self, values: Sequence[Sequence[Sequence[float]]]) -> list[Answer]:
+        """Label sequences of numeric steps, each at least one step long; the answers come in their order."""
+        flat = np.array([step for steps in values for step in steps], dtype=np.float32)
+        return self.label_examples(Examples(_offsets(values), values=flat))
+
     @torch.inference_mode()
     def label_examples(self, examples: Examples) -> list[Answer]:
         """Label encoded sequences; the answers come in the order of the examples."""
@@ -112,5 +118,8 @@ class Labeler:
         flat = pl.Series([word for words in tokens for word in words], dtype=pl.String)
         forms = flat.unique().sort()
         index = flat.to_frame("form").join(forms.to_frame("form").with_row_index(), on="form", how="left", maintain_order="left")
-        offsets = np.concatenate([[0], np.cumsum([len(words) for words in tokens])]).astype(np.int64)
-        return Examples(offsets, tokens=index["index"].to_numpy().astype(np.int32), forms=self.vocab.encode_forms(forms))
+        return Examples(_offsets(tokens), tokens=index["index"].to_numpy().astype(np.int32), forms=self.vocab.encode_forms(forms))
+
+
+def _offsets(sequences: Sequence[Sequence[object]]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum([len(steps) for steps in sequences])]).astype(np.int64)

@@ -45,12 +45,14 @@ STYLE = {
     "ytick.color": GREY,
     "ytick.labelcolor": INK,
 }
+MARK: dict[str, Any] = {"color": ORANGE, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
 DPI = 144
 MAX_CONFUSED, MAX_COUNTED = 25, 18  # labels in a confusion picture, and in one with counts
 MAX_LETTERS = 36
+SHARES = [0, 0.01, 0.05, 0.2, 0.5, 1]  # ticks of the colour bar
 
 LOSSES = {"train/loss": ("train", GREY), "val/loss": ("val", BLUE)}
-SCORES = {"val/entity_f1": ("entity F1", BLUE), "val/accuracy": ("accuracy", GREEN)}  # the first one there names the best
+SCORES = {"val/entity_f1": ("entity F1", BLUE), "val/accuracy": ("accuracy", GREEN)}  # the first there names the best
 
 
 def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
@@ -61,7 +63,7 @@ def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
             or accuracy where there is none; the first one of equals.
         path: the PNG to write.
     """
-    with _picture(path, width=10, height=4) as figure:
+    with _picture(path, width=12, height=4.6) as figure:
         loss_axes, score_axes = figure.subplots(1, 2)
         _draw_lines(loss_axes, history, LOSSES)
         _draw_lines(score_axes, history, SCORES)
@@ -73,13 +75,9 @@ def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
             best = max((row for row in history if key in row), key=lambda row: row[key])
             name, colour = SCORES[key]
             score_axes.plot(best["epoch"], best[key], "o", color=colour, markersize=9, markeredgecolor="white")
+            _note(score_axes, f"best {name}: {best[key]:.2%} in epoch {best['epoch']:.0f}", ORANGE)
             for axes in (loss_axes, score_axes):
-                axes.axvline(best["epoch"], color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-            note = f"best {name}: {best[key]:.2%} in epoch {best['epoch']:.0f}"
-            score_axes.set_title(note, loc="right", color=ORANGE, fontsize=9.5, fontweight="normal")
-        for axes in (loss_axes, score_axes):
-            if axes.lines:
-                axes.legend()
+                axes.axvline(best["epoch"], **MARK)
 
 
 def plot_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) -> None:
@@ -95,8 +93,8 @@ def plot_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
     num_errors = table.sum(axis=0) + table.sum(axis=1) - 2 * table.diagonal()
     shown = np.sort(np.argsort(-num_errors, kind="stable")[:MAX_CONFUSED])
     names = [_shorten(labels[index]) for index in shown]
-    side = max(3.0, 0.36 * len(shown)) + 0.075 * max(map(len, names))
-    with _picture(path, width=side + 1.6, height=side + 1.2) as figure:
+    side = max(3.0, 0.38 * len(shown))
+    with _picture(path, width=side / 0.64, height=side / 0.77) as figure:
         from matplotlib.colors import PowerNorm
 
         axes = figure.add_subplot()
@@ -104,22 +102,14 @@ def plot_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
         image = axes.imshow(shares[cells], cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
         if len(shown) <= MAX_COUNTED:
             _write_counts(axes, table[cells], shares[cells])
-        is_tight = max(map(len, names)) * len(names) > 24
-        axes.set_xticks(range(len(names)), names, rotation=90 if is_tight else 0)
-        axes.set_yticks(range(len(names)), names)
-        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
-        axes.grid(visible=False)
-        axes.grid(which="minor", color="white", linewidth=1)
-        axes.tick_params(which="both", length=0)
-        axes.spines[:].set_visible(False)
-        axes.set(xlabel="predicted", ylabel="gold", title="Confusions")
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], format=_percent)
+        _name_cells(axes, names)
+        axes.set(xlabel="predicted", ylabel="gold")
+        axes.set_title("Confusions")
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, ticks=SHARES, format=_percent)
         bar.outline.set_visible(False)
         bar.set_label("share of the gold label")
         if len(shown) < len(labels):
-            note = f"the {len(shown)} of {len(labels)} labels with most errors"
-            axes.set_title(note, loc="right", color=GREY, fontsize=9.5, fontweight="normal")
+            _note(axes, f"the {len(shown)} of {len(labels)} labels with most errors", GREY)
 
 
 def plot_label_f1(rows: list[LabelRow], path: Path) -> None:
@@ -136,7 +126,7 @@ def plot_label_f1(rows: list[LabelRow], path: Path) -> None:
         axes = figure.add_subplot()
         halo = {"color": "white", "pad": 1, "linewidth": 0}
         axes.barh(range(len(rows)), scores, height=0.68, color=BLUE)
-        axes.axvline(mean, color=ORANGE, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.axvline(mean, **MARK)
         for height, row in enumerate(ranked):
             axes.text(row["f1"] + 0.012, height, f"{row['f1']:.1%}", va="center", fontsize=8.5, bbox=halo)
             axes.text(1.18, height, f"{row['support']:,}", va="center", ha="right", fontsize=8.5, color=GREY)
@@ -156,13 +146,16 @@ def plot_label_f1(rows: list[LabelRow], path: Path) -> None:
 
 @contextmanager
 def _picture(path: Path, *, width: float, height: float) -> Iterator["Figure"]:
-    """Give an empty figure, in inches, and write it to `path` at the end, whatever a user's own matplotlibrc says."""
+    """Give an empty figure, in inches, and write it to `path` at the end, whatever a user's own matplotlibrc says.
+
+    What sticks out, long labels above all, widens the picture: the sizes are those of the axes and usual margins.
+    """
     from matplotlib import style
     from matplotlib.figure import Figure
 
     with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box for a sign that the font lacks
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height))
         yield figure
         figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
 
@@ -174,8 +167,27 @@ def _draw_lines(axes: "Axes", history: list[dict[str, float]], lines: dict[str, 
         points = [(row["epoch"], row[key]) for row in history if key in row]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", color=colour, label=name)
+    if axes.lines:
+        axes.legend()
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+
+
+def _note(axes: "Axes", text: str, colour: str) -> None:
+    axes.set_title(text, loc="right", color=colour, fontsize=9.5, fontweight="normal")
+
+
+def _name_cells(axes: "Axes", names: list[str]) -> None:
+    """Write labels at rows and columns, those upright where they would touch, and draw white lines between cells."""
+    is_tight = max(map(len, names)) * len(names) > 24
+    axes.set_xticks(range(len(names)), names, rotation=90 if is_tight else 0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
 
 
 def _write_counts(axes: "Axes", table: NDArray[np.int64], shares: NDArray[np.float64]) -> None:

@@ -120,6 +120,21 @@ class Run:
         return monitor
 
 
+def count_experiments() -> int:
+    """Ask the store how many experiments it has.
+
+    Raises:
+        ConnectionError: it does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    try:
+        return len(_client().search_experiments())
+    except MlflowException as error:
+        raise ConnectionError(str(error).splitlines()[0]) from error
+
+
 @dataclass(frozen=True)
 class Version:
     """One registered version of a model."""

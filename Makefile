@@ -1,0 +1,53 @@
+# Short commands, the same on a laptop and in CI. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# uv looks for wheels where pip is told to look, such as a folder with a CPU build of torch
+FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+UI_PORT ?= 5000
+
+.PHONY: help setup repro test lint sweep ui schema lock clean
+
+help:  ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.done  ## install everything into .venv; does nothing the second time
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	UV_FIND_LINKS="$(FIND_LINKS)" VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet -r requirements.lock
+	UV_FIND_LINKS="$(FIND_LINKS)" VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --editable .
+	touch $@
+
+repro: setup  ## corpora -> two registered models, every stage that is not up to date
+	dvc repro
+
+test: setup  ## unit tests, then the real stages on small corpora
+	pytest
+
+lint: setup  ## format, rules, types, directions between the rooms
+	ruff format --check .
+	ruff check .
+	mypy
+
+sweep: setup  ## search for the best network as params.yaml's `sweep` says
+	dvc repro encode
+	unroll sweep
+
+ui: setup  ## MLflow's pages on this machine
+	@echo "MLflow: http://127.0.0.1:$(UI_PORT)  (Ctrl-C ends it)"
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 \
+		--port $(UI_PORT) --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlartifacts
+
+schema: setup  ## write the JSON Schemas of params.yaml and corpora.yaml for editors
+	python -m pipeline.schema
+
+lock: setup  ## pin all dependencies anew
+	UV_FIND_LINKS="$(FIND_LINKS)" uv pip compile --quiet --no-header --no-annotate --extra dev pyproject.toml \
+		| sed 's/^torch==\([^+]*\)+cpu/torch==\1/' > requirements.lock
+
+clean:  ## remove what was built; corpora, models and the registry stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .unroll

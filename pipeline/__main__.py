@@ -1,0 +1,149 @@
+"""The command line: one command per stage, and what a person asks in between. Only the command at hand is imported."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.config import Catalogue, Config, CorpusConfig, PipelineConfig, load_config
+from pipeline.errors import ParamsError, UnrollError
+from pipeline.layout import Layout
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="From labelled sequences to a trained, registered, served recurrent model.\n\n`make repro` runs every stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+Name = Annotated[str, typer.Option("--pipeline", "-p", help="A pipeline of params.yaml.")]
+
+
+def _pipeline(name: str) -> tuple[Config, Catalogue, PipelineConfig, CorpusConfig, Layout]:
+    config, catalogue = load_config()
+    if name not in config.pipelines:
+        raise ParamsError(f"--pipeline {name}: not in params.yaml; fix: use one of {', '.join(sorted(config.pipelines))}")
+    pipeline = config.pipelines[name]
+    return config, catalogue, pipeline, catalogue.corpora[pipeline.corpus], Layout(name)
+
+
+@app.command()
+def fetch(pipeline: Name) -> None:
+    """Get a corpus, and check its hash. Example: `unroll fetch -p pos`"""
+    _, catalogue, params, corpus, layout = _pipeline(pipeline)
+    from pipeline import fetch as stage
+
+    vectors = (params.vectors, catalogue.vectors[params.vectors]) if params.vectors else None
+    stage.run(params.corpus, corpus, layout, vectors)
+
+
+@app.command()
+def prepare(pipeline: Name) -> None:
+    """Read a corpus into one schema and split it. Example: `unroll prepare -p pos`"""
+    _, _, params, corpus, layout = _pipeline(pipeline)
+    from pipeline import prepare as stage
+
+    stage.run(corpus, params.split, layout)
+
+
+@app.command()
+def encode(pipeline: Name) -> None:
+    """Build vocabularies, turn words into numbers. Example: `unroll encode -p pos`"""
+    _, catalogue, params, corpus, layout = _pipeline(pipeline)
+    from pipeline import encode as stage
+
+    vectors = catalogue.vectors[params.vectors] if params.vectors else None
+    stage.run(corpus, params.encode, vectors, layout)
+
+
+@app.command()
+def train(pipeline: Name) -> None:
+    """Train the network on this machine or on the cluster in RAY_ADDRESS. Example: `unroll train -p pos`"""
+    config, _, params, _, layout = _pipeline(pipeline)
+    from pipeline import train as stage
+
+    stage.run(params.model, params.train, config.scaling, layout)
+
+
+@app.command()
+def evaluate(pipeline: Name) -> None:
+    """Score the model on the test split, beside floors. Example: `unroll evaluate -p pos`"""
+    _, _, _, corpus, layout = _pipeline(pipeline)
+    from pipeline import evaluate as stage
+
+    stage.run(corpus.task, layout)
+
+
+@app.command()
+def register(pipeline: Name) -> None:
+    """Make the model a version in MLflow's registry. Example: `unroll register -p pos`"""
+    _, _, params, corpus, layout = _pipeline(pipeline)
+    from pipeline import register as stage
+
+    stage.run(corpus.task, params.corpus, params.register, layout)
+
+
+@app.command()
+def sweep(pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Default: sweep.pipeline.")] = None) -> None:
+    """Search for the best network and register it. Example: `unroll sweep -p pos`"""
+    config, _ = load_config()
+    if config.sweep is None:
+        raise ParamsError("params.yaml:1:1: has no `sweep`; fix: add one, as the README shows")
+    name = pipeline or config.sweep.pipeline
+    _, _, params, corpus, layout = _pipeline(name)
+    from pipeline import sweep as command
+
+    command.run(name, params, corpus.task, config.sweep, layout)
+
+
+@app.command()
+def predict(
+    file: Annotated[Path | None, typer.Argument(help="One text per line; standard input where it is left out.")] = None,
+    model: Annotated[str, typer.Option(help="A registered model, or a model folder.")] = "models:/pos@champion",
+) -> None:
+    """Label raw text with a registered model. Example: `echo 'O sol nasceu .' | unroll predict`"""
+    from pipeline import predict as command
+
+    if file is None:
+        command.run(model, sys.stdin)
+        return
+    try:
+        with file.open(encoding="utf-8") as lines:
+            command.run(model, lines)
+    except OSError as error:
+        raise ParamsError(f"{file}:1:1: can not be read; {error.strerror}; fix: name a text file") from error
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is installed, devices, cluster, tracking store, disk. Example: `unroll doctor`"""
+    from pipeline import doctor as command
+
+    if not command.run():
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run a command; what a person can mend ends in one message and its exit code."""
+    from pipeline.tracking import SETTINGS
+
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except UnrollError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; run it again to go on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What is installed, what there is to compute with, and whether the stores answer: the first thing to look at."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+_PACKAGES = ("torch", "ray", "mlflow", "dvc", "polars", "optuna", "numpy")
+_LEAST_FREE_GB = 2.0
+
+
+def run() -> bool:
+    """Print a table of findings; returns whether all is well."""
+    table = Table(title="unroll doctor")
+    for heading in ("what", "found", ""):
+        table.add_column(heading)
+    all_well = True
+    for name, look in CHECKS.items():
+        found, is_well = look()
+        all_well &= is_well
+        table.add_row(name, found, "ok" if is_well else "look here")
+    Console().print(table)
+    return all_well
+
+
+def _packages() -> tuple[str, bool]:
+    found, all_there = [f"python {platform.python_version()}"], True
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"{name} missing: run `make setup`")
+            all_there = False
+    return ", ".join(found), all_there
+
+
+def _devices() -> tuple[str, bool]:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{os.cpu_count()} cores" + (f", {', '.join(gpus)}" if gpus else ", no GPU"), True
+
+
+def _cluster() -> tuple[str, bool]:
+    from pipeline.cluster import describe
+    from pipeline.errors import InfrastructureError
+
+    try:
+        return describe(), True
+    except InfrastructureError as error:
+        return str(error), False
+
+
+def _tracking() -> tuple[str, bool]:
+    from pipeline.tracking import count_experiments, tracking_uri
+
+    try:
+        return f"{tracking_uri()}, {count_experiments()} experiments", True
+    except ConnectionError as error:
+        return f"{tracking_uri()} does not answer: {error}; fix: `make ui` starts one", False
+
+
+def _disk() -> tuple[str, bool]:
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    return f"{free_gb:.1f} GB free here", free_gb >= _LEAST_FREE_GB
+
+
+def _project() -> tuple[str, bool]:
+    from pipeline.config import load_config
+    from pipeline.errors import ParamsError
+
+    try:
+        config, catalogue = load_config()
+    except ParamsError as error:
+        return str(error), False
+    return f"pipelines {', '.join(config.pipelines)}; {len(catalogue.corpora)} corpora in the catalogue", True
+
+
+CHECKS: dict[str, Callable[[], tuple[str, bool]]] = {
+    "packages": _packages,
+    "devices": _devices,
+    "cluster": _cluster,
+    "tracking": _tracking,
+    "disk": _disk,
+    "project": _project,
+}

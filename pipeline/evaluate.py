@@ -1,0 +1,85 @@
+"""model -> report: the test split, asked once; scores beside floors, tables and pictures, in files and in the MLflow run."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Task
+from pipeline.labeler import Labeler
+from pipeline.layout import Layout
+from pipeline.plots import plot_confusion, plot_label_f1, plot_learning_curves
+from pipeline.scores import confusion, label_table, most_frequent_tag_floor, tfidf_floor
+from pipeline.scoring import Sequences, Split, answer_split, known_words, score_labels
+from pipeline.tracking import Run, git_commit
+
+logger = logging.getLogger(__name__)
+
+
+def run(task: Task, layout: Layout) -> dict[str, float]:
+    """Score a trained model on its test split and write the report folder; returns the metrics."""
+    labeler = Labeler.load(layout.model_dir)
+    train, test = (Split.read(layout.prepared_dir, name) for name in ("train", "test"))
+    predicted = answer_split(labeler, test)
+    words = known_words(train)
+    scores = score_labels(test, predicted, words, task == "tagging")
+    floor = score_labels(test, _floor(task, train, test), words, task == "tagging")
+    metrics = {f"test/{name}": value for name, value in scores.items()}
+    metrics |= {f"test/floor_{name}": value for name, value in floor.items()}
+    _warn_where_floor_wins(scores, floor)
+    _write_report(layout.report_dir, labeler.meta["history"], test, predicted, metrics)
+    tracked = _run_of(labeler.meta, layout)
+    (layout.report_dir / "run.json").write_text(json.dumps({"run_id": tracked.run_id}), encoding="utf-8")
+    tracked.log(metrics)
+    tracked.keep(layout.report_dir, "report")
+    tracked.end()
+    for name, value in scores.items():
+        print(f"{layout.pipeline}: test/{name} {value:.4f}" + (f"  (floor {floor[name]:.4f})" if name in floor else ""))
+    return metrics
+
+
+def _floor(task: Task, train: Split, test: Split) -> Sequences:
+    """Label the test split the cheap way: the word's most frequent tag; TF-IDF; for numbers, the most frequent label."""
+    if task == "tagging":
+        return most_frequent_tag_floor(train.tokens, train.labels, test.tokens)
+    train_texts, test_texts = ([" ".join(words) for words in split.tokens] for split in (train, test))
+    return [[label] for label in tfidf_floor(train_texts, train.flat_labels, test_texts)]
+
+
+def _warn_where_floor_wins(scores: dict[str, float], floor: dict[str, float]) -> None:
+    for name, value in scores.items():
+        if value < floor.get(name, 0.0):
+            logger.warning("test/%s %.4f is below the floor, %.4f: the cheap way is better here", name, value, floor[name])
+
+
+def _write_report(
+    folder: Path, history: list[dict[str, float]], test: Split, predicted: Sequences, metrics: dict[str, float]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    gold, flat = test.flat_labels, [label for labels in predicted for label in labels]
+    rows = label_table(gold, flat)
+    labels = sorted({*gold, *flat})
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+    _write_csv(folder / "history.csv", history)
+    _write_csv(folder / "labels.csv", [dict(row) for row in rows])
+    plot_learning_curves(history, folder / "learning_curves.png")
+    plot_confusion(confusion(gold, flat, labels), labels, folder / "confusion.png")
+    plot_label_f1(rows, folder / "label_f1.png")
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _run_of(meta: dict[str, Any], layout: Layout) -> Run:
+    """Take up the run that trained the model; a new one where this store does not know it, as after a clone."""
+    found = Run.find(meta["run_id"])
+    if found is not None:
+        return found
+    params = {f"model.{key}": value for key, value in meta["model"].items()}
+    tags = {"pipeline": layout.pipeline, "git_commit": git_commit(), "trained_in": meta["run_id"]}
+    return Run.start(layout.pipeline, f"{layout.pipeline}-restored", params, tags)

@@ -1,0 +1,58 @@
+"""Text in, labels out, with a registered model or a model folder: a line is a text."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from pipeline import tracking
+from pipeline.errors import ParamsError
+from pipeline.labeler import Labeler
+
+_CHUNK = 1000
+"""Texts in memory at once."""
+
+
+def run(model: str, lines: Iterable[str], out: TextIO = sys.stdout) -> None:
+    """Label lines of text as they come.
+
+    A tagger writes a word and its tag per line, a blank line after each text; a classifier writes the label, its
+    probability and the text, separated by tabs. Lines without text are passed over.
+
+    Args:
+        model: an MLflow address such as `models:/pos@champion`, or a model folder.
+        lines: one text each.
+        out: where the labels go.
+
+    Raises:
+        ParamsError: there is no such model.
+    """
+    labeler = load(model)
+    texts = (line.strip() for line in lines)
+    filled = (text for text in texts if text)
+    while chunk := list(islice(filled, _CHUNK)):
+        for text, answer in zip(chunk, labeler.label_texts(chunk), strict=True):
+            out.writelines(_lines(text, answer))
+        out.flush()
+
+
+def load(model: str) -> Labeler:
+    """Load a model from the registry or from a folder."""
+    if not model.startswith(("models:", "runs:")):
+        return Labeler.load(Path(model))
+    try:
+        return Labeler.load(tracking.download_model(model))
+    except LookupError as error:
+        raise ParamsError(
+            f"--model {model}: not in the registry at {tracking.tracking_uri()}; {error}; fix: `make repro` registers models"
+        ) from error
+
+
+def _lines(text: str, answer: dict[str, Any]) -> Iterator[str]:
+    if "words" in answer:
+        for word, label in zip(answer["words"], answer["labels"], strict=True):
+            yield f"{word}\t{label}\n"
+        yield "\n"
+    else:
+        yield f"{answer['label']}\t{answer['probability']:.4f}\t{text}\n"

@@ -1,0 +1,65 @@
+"""A model against a prepared split: the same questions, the same scores, whichever model answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.labeler import Labeler
+from pipeline.scores import classification_scores, tagging_scores
+
+Sequences = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one prepared split, in order.
+
+    Attributes:
+        tokens: words per example; empty lists where the input is numeric.
+        labels: per example a label per word, or one.
+        values: numbers per step and example; None where the input is text.
+    """
+
+    tokens: Sequences
+    labels: Sequences
+    values: list[list[list[float]]] | None
+
+    @classmethod
+    def read(cls, prepared_dir: Path, name: str) -> "Split":
+        """Read `train`, `val` or `test`."""
+        frame = pl.read_parquet(prepared_dir / f"{name}.parquet")
+        is_numeric = frame["tokens"].is_null().any()
+        tokens = [[] for _ in range(len(frame))] if is_numeric else frame["tokens"].to_list()
+        return cls(tokens, frame["labels"].to_list(), frame["values"].to_list() if is_numeric else None)
+
+    @property
+    def flat_labels(self) -> list[str]:
+        """All labels, one after the other."""
+        return [label for labels in self.labels for label in labels]
+
+
+def answer_split(labeler: Labeler, split: Split) -> Sequences:
+    """Have a model label a split; returns labels in the shape of the split's own."""
+    answers = labeler.label_values(split.values) if split.values is not None else labeler.label_tokens(split.tokens)
+    return [answer.labels for answer in answers]
+
+
+def score_labels(split: Split, predicted: Sequences, known_words: set[str], is_tagging: bool) -> dict[str, float]:
+    """Score labels for a split; see `pipeline.scores` for the names.
+
+    Args:
+        split: what was asked, and what is right.
+        predicted: in the shape of the split's labels.
+        known_words: the word forms of train.
+        is_tagging: a label per word.
+    """
+    if not is_tagging:
+        return classification_scores(split.flat_labels, [labels[0] for labels in predicted])
+    known = [[word in known_words for word in words] for words in split.tokens]
+    return tagging_scores(split.labels, predicted, known, split.tokens)
+
+
+def known_words(train: Split) -> set[str]:
+    """Give the distinct word forms of a split, case kept."""
+    return {word for words in train.tokens for word in words}
