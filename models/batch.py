@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences of one batch, padded on the right to the longest. Padding may hold anything: `lengths` says what is real.
+    """Sequences of one batch, padded on the right to the longest. Padding may hold anything.
 
     Attributes:
         lengths: (B,) real steps per row, each at least 1; always on the CPU.
@@ -33,7 +33,6 @@ class Batch:
         if device.type == "cpu":
             return self
         moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("labels", "words", "forms", "chars", "values")
+            name: getattr(self, name).to(device, non_blocking=True) for name in ("labels", "words", "forms", "chars", "values")
         }
         return replace(self, **moved)

@@ -1,7 +1,7 @@
 """One time step of each recurrent cell, next to its equations, and the fused kernel that computes many of them.
 
-A cell knows nothing of sequences, lengths or directions: `models.rnn` runs it over time. Weights are laid out as torch's
-own recurrent modules lay theirs out, gates stacked along the first axis.
+A cell knows nothing of sequences, lengths or directions: `models.rnn` runs it over time. Weights are laid out as in
+torch's own recurrent modules, gates stacked along the first axis.
 """
 
 from typing import ClassVar

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from models.batch import Batch
-from models.config import ModelConfig, Sizes
 from models.cells import CELLS
+from models.config import ModelConfig, Sizes
 from models.rnn import Recurrent, last_outputs, reverse_real_part
 
 PAD_ID = 0
@@ -47,7 +47,7 @@ class CharacterEncoder(nn.Module):
         super().__init__()
         self.output_size = 2 * hidden
         self.embedding = nn.Embedding(num_chars, char_size, padding_idx=PAD_ID)
-        nn.init.uniform_(self.embedding.weight[1:], -(3 / char_size) ** 0.5, (3 / char_size) ** 0.5)
+        nn.init.uniform_(self.embedding.weight[1:], -((3 / char_size) ** 0.5), (3 / char_size) ** 0.5)
         self.dropout = nn.Dropout(dropout)
         self.ahead = Recurrent(CELLS["lstm"](char_size, hidden))
         self.back = Recurrent(CELLS["lstm"](char_size, hidden))
@@ -78,7 +78,7 @@ class CharacterEncoder(nn.Module):
 
 
 class InputEncoder(nn.Module):
-    """A batch's vectors per step, (B, T, output_size): word embedding beside characters, or numbers through a linear layer.
+    """A batch's vectors per step, (B, T, output_size): word beside characters, or numbers through a linear layer.
 
     Args:
         vectors: (num_words, word_size) values to start the word table from; drawn at random where not given.

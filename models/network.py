@@ -24,7 +24,11 @@ class Network(nn.Module):
         self.config, self.sizes = config, sizes
         self.inputs = InputEncoder(config, sizes, vectors)
         self.rnn = build_stack(
-            config.cell, self.inputs.output_size, config.hidden, bidirectional=config.bidirectional, dropout=config.dropout
+            config.cell,
+            self.inputs.output_size,
+            config.hidden,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
         )
         self.head = HEADS[sizes.task](self.rnn, sizes.num_labels, config)
 
@@ -45,7 +49,7 @@ class Network(nn.Module):
 def build_network(config: ModelConfig, sizes: Sizes, seed: int, vectors: Tensor | None = None) -> Network:
     """Build a network whose random weights follow from the seed alone; the generator of the process is left as it was."""
     if not sizes.vector_size and not config.word_size and not config.char_hidden:
-        raise ValueError("model: word_size and char_hidden are both 0, so the network would read nothing; set one of them")
+        raise ValueError("model: word_size and char_hidden are both 0, so it would read nothing; set one of them")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(config, sizes, vectors)

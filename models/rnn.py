@@ -1,7 +1,7 @@
 """Recurrent layers over time: one direction, both directions, a stack of them. Lengths are part of every call.
 
 No layer reads a pad: a reverse direction starts at each row's last real step, because each row's real part is reversed
-before the cell runs over it and reversed back after. That makes dense kernels exact for ragged batches, without packing.
+before the cell runs over it and reversed back after. So dense kernels are exact for ragged batches, without packing.
 """
 
 from typing import cast
@@ -52,7 +52,7 @@ class Recurrent(nn.Module):
 
     Args:
         cell: the cell, which holds the weights.
-        go_backwards: read each row's real part from its end; outputs stay in the order they were computed (Keras's rule).
+        go_backwards: read each row's real part from its end; outputs stay in the order of computing (Keras's rule).
     """
 
     def __init__(self, cell: Cell, go_backwards: bool = False) -> None:
@@ -107,8 +107,8 @@ class Bidirectional(nn.Module):
         """Run both directions; see `Recurrent.forward`.
 
         Returns:
-            The outputs (B, T, 2H) in the order of the input, and the final states (B, 2H): the forward layer's after the
-            last real step beside the backward layer's after the first.
+            The outputs (B, T, 2H) in the order of the input, and the final states (B, 2H): the forward layer's after
+            the last real step beside the backward layer's after the first.
         """
         ahead, ahead_last = self.forward_layer(inputs, lengths)
         back, back_last = self.backward_layer(inputs, lengths)

@@ -89,7 +89,9 @@ def register(pipeline: Name) -> None:
 
 
 @app.command()
-def sweep(pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Default: sweep.pipeline.")] = None) -> None:
+def sweep(
+    pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Default: sweep.pipeline.")] = None,
+) -> None:
     """Search for the best network and register it. Example: `unroll sweep -p pos`"""
     config, _ = load_config()
     if config.sweep is None:

@@ -1,7 +1,7 @@
-"""Encoded splits, and the batches made of them: bucketed by length, sized in tokens, the same for any number of workers.
+"""Encoded splits, and the batches made of them: bucketed by length, sized in tokens, whatever the number of workers.
 
-An epoch's batches are formed once for the whole job from the seed and the epoch; each worker then takes its rows of every
-batch. So the order of examples does not depend on how many workers there are, and all make the same number of steps.
+An epoch's batches are formed once for the whole job from the seed and the epoch; each worker then takes its rows of
+every batch. So the order of examples does not depend on how many workers there are, and all make the same number of steps.
 """
 
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = 
     Args:
         examples: where they are.
         rows: which, in order; at least one.
-        keep: (B, T) where the word is read; elsewhere it counts as unknown, while its characters stay. All, where not given.
+        keep: (B, T) where the word is read; elsewhere it counts as unknown, its characters stay. All, if not given.
     """
     lengths = examples.lengths[rows]
     steps = np.arange(lengths.max())
@@ -169,7 +169,14 @@ class Share:
 
 
 def training_shares(
-    examples: Examples, plan: list[Rows], *, first: int, rank: int, world_size: int, word_dropout: float, seed: tuple[int, ...]
+    examples: Examples,
+    plan: list[Rows],
+    *,
+    first: int,
+    rank: int,
+    world_size: int,
+    word_dropout: float,
+    seed: tuple[int, ...],
 ) -> Iterator[Share]:
     """Yield a worker's share of each step of a plan, from step `first` on.
 

@@ -417,11 +417,11 @@ def _is_meant(keys: tuple[Any, ...], tree: Any) -> bool:
 
 def _position(tree: Any, keys: tuple[Any, ...]) -> tuple[int, int]:
     """Find line and column, from 1, of a key; of the nearest one above where it is not in the file."""
-    line, column = 1, 1
+    node, line, column = tree, 1, 1
     for key in keys:
         try:
-            at = tree.lc.key(key) if isinstance(tree, dict) else tree.lc.item(key)
-            tree = tree[key]
+            at = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
+            node = node[key]
         except (KeyError, IndexError, AttributeError, TypeError):
             break
         line, column = at[0] + 1, at[1] + 1

@@ -7,7 +7,7 @@ the steps that an unbroken one would have made.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -212,7 +212,7 @@ def learning_rate(config: TrainConfig, done: float) -> float:
     return config.lr * DECAYS[config.decay](left)
 
 
-DECAYS = {
+DECAYS: dict[str, Callable[[float], float]] = {
     "none": lambda left: 1.0,
     "linear": lambda left: left,
     "cosine": lambda left: (1 - math.cos(math.pi * left)) / 2,
@@ -271,7 +271,9 @@ def _sum_over_workers(training: Training, loss: Tensor, word_ids: Tensor | None,
         sent = parameter.grad if parameter is not table or word_ids is None else parameter.grad[word_ids]
         parts.append(sent.flatten())
     message = world.sum(torch.cat([*parts, loss.to(parts[0].dtype).flatten()]))
-    for parameter, part in zip(training.parameters, message.split([len(part) for part in [*parts, loss.flatten()]]), strict=False):
+    for parameter, part in zip(
+        training.parameters, message.split([len(part) for part in [*parts, loss.flatten()]]), strict=False
+    ):
         assert parameter.grad is not None
         if parameter is table and word_ids is not None:
             parameter.grad[word_ids] = part.view(len(word_ids), -1)

@@ -38,7 +38,14 @@ def run(task: Task, corpus_name: str, config: RegisterConfig, layout: Layout) ->
         standing = _score_again(before, task, config, layout)
         alias = "champion" if score > standing + config.min_gain else "challenger"
     tracking.set_alias(version, alias)
-    result = {"model": name, "version": version.number, "alias": alias, "run_id": run_id, key: score, "champion_before": standing}
+    result = {
+        "model": name,
+        "version": version.number,
+        "alias": alias,
+        "run_id": run_id,
+        key: score,
+        "champion_before": standing,
+    }
     layout.registry_path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     against = "" if standing is None else f"; the champion before it, version {before.number if before else ''}, {standing:.4f}"
     print(f"{name}: version {version.number} is {alias}, {key} {score:.4f}{against}")

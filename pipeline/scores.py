@@ -144,9 +144,7 @@ def _macro_f1(gold: list[str], predicted: list[str]) -> float:
     return float(f1_score(gold, predicted, average="macro", zero_division=0))
 
 
-def _entity_scores(
-    gold: list[list[str]], predicted: list[list[str]], tokens: list[list[str]] | None
-) -> dict[str, float]:
+def _entity_scores(gold: list[list[str]], predicted: list[list[str]], tokens: list[list[str]] | None) -> dict[str, float]:
     """Score entities as conlleval does: right are span and type; an I- without its B- begins an entity."""
     from seqeval.metrics.sequence_labeling import get_entities
 

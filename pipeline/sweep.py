@@ -51,7 +51,11 @@ def run(name: str, pipeline: PipelineConfig, task: Task, config: SweepConfig, la
     folder = (layout.work_dir / "sweeps" / name).resolve()
     shutil.rmtree(folder, ignore_errors=True)
     base = make_job(pipeline.model, train, ScalingConfig(), layout)
-    params = {"trials": config.trials, "epochs": config.epochs, **{f"space.{k}": v for k, v in asdict(config.space).items()}}
+    params = {
+        "trials": config.trials,
+        "epochs": config.epochs,
+        **{f"space.{k}": v for k, v in asdict(config.space).items()},
+    }
     parent = Run.start(name, f"{name}-sweep", params, {"pipeline": name, "git_commit": git_commit(), "kind": "sweep"})
     children = Children(name, parent, base, folder, config.trials)
     try:
@@ -87,7 +91,9 @@ def job_of(base: Job, chosen: dict[str, Any], folder: Path, trial_id: str) -> Jo
 def space_of(space: SweepSpace) -> dict[str, optuna.distributions.BaseDistribution]:
     """Turn the space of params.yaml into what Optuna draws from."""
     drawn: dict[str, optuna.distributions.BaseDistribution] = {
-        key: optuna.distributions.CategoricalDistribution(values) for key, values in asdict(space).items() if key != "lr" and values
+        key: optuna.distributions.CategoricalDistribution(values)
+        for key, values in asdict(space).items()
+        if key != "lr" and values
     }
     if space.lr is not None:
         drawn["lr"] = optuna.distributions.FloatDistribution(*space.lr, log=True)
@@ -113,10 +119,18 @@ class Children(tune.Callback):
         if trial.trial_id in self.runs:
             return
         job = job_of(self._base, trial.config, self._folder, trial.trial_id)
-        params = {f"{section}.{key}": value for section in ("model", "train") for key, value in asdict(getattr(job, section)).items()}
+        params = {
+            f"{section}.{key}": value for section in ("model", "train") for key, value in asdict(getattr(job, section)).items()
+        }
         tags = {"pipeline": self._name, "trial": trial.trial_id}
         self.runs[trial.trial_id] = Run.start(self._name, f"trial-{len(self.runs) + 1}", params, tags, self._parent.run_id)
-        self.rows[trial.trial_id] = {"trial_id": trial.trial_id, "config": trial.config, "score": -math.inf, "epochs": 0, "state": "running"}
+        self.rows[trial.trial_id] = {
+            "trial_id": trial.trial_id,
+            "config": trial.config,
+            "score": -math.inf,
+            "epochs": 0,
+            "state": "running",
+        }
 
     def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any) -> None:
         """Track one epoch."""
@@ -141,7 +155,9 @@ class Children(tune.Callback):
         self.runs[trial.trial_id].end(status)
         ended = sum(other["state"] != "running" for other in self.rows.values())
         chosen = ", ".join(f"{key} {_short(value)}" for key, value in row["config"].items())
-        self._console.print(f"trial {ended} of {self._num_trials} {row['state']} after {row['epochs']} epochs, best {row['score']:.4f}: {chosen}")
+        self._console.print(
+            f"trial {ended} of {self._num_trials} {row['state']} after {row['epochs']} epochs, best {row['score']:.4f}: {chosen}"
+        )
 
 
 def _search(base: Job, config: SweepConfig, folder: Path, children: Children) -> None:

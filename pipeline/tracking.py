@@ -52,7 +52,9 @@ class Run:
     run_id: str
 
     @classmethod
-    def start(cls, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None) -> "Run":
+    def start(
+        cls, experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None
+    ) -> "Run":
         """Begin a run.
 
         Args:
@@ -223,7 +225,9 @@ def git_commit() -> str:
     """Give the commit of the current folder, with a + where files differ from it; `none` outside git."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return commit + ("+" if changed else "")

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+from making import make_examples
+
+from pipeline.batches import evaluation_batches, make_batch, plan_batches, plan_epoch, training_shares
+
+
+def _lengths(number, seed=0):
+    return np.random.default_rng(seed).integers(1, 40, number)
+
+
+@pytest.mark.parametrize("number", [1, 2, 7, 100])
+def test_a_plan_holds_every_sequence_once(number):
+    rows = np.concatenate(plan_epoch(_lengths(number), 90, seed=1, epoch=0))
+    assert sorted(rows) == list(range(number))
+
+
+def test_no_batch_is_larger_than_asked_for():
+    lengths = _lengths(200)
+    assert all(lengths[rows].max() * len(rows) <= 90 for rows in plan_batches(lengths, 90))
+
+
+def test_a_sequence_longer_than_a_batch_is_a_batch_by_itself():
+    assert [len(rows) for rows in plan_batches(np.array([5, 1000, 5]), 50)] == [2, 1]
+
+
+def test_batches_hold_little_padding():
+    lengths = _lengths(2000)
+    padded = sum(lengths[rows].max() * len(rows) for rows in plan_batches(lengths, 400))
+    assert padded < 1.05 * lengths.sum()
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    plans = {key: np.concatenate(plan_epoch(_lengths(50), 90, *key)).tolist() for key in ((1, 0), (1, 1), (2, 0))}
+    again = np.concatenate(plan_epoch(_lengths(50), 90, 1, 0)).tolist()
+    assert plans[1, 0] == again and plans[1, 0] != plans[1, 1] and plans[1, 0] != plans[2, 0]
+
+
+def _shares(examples, rank, world_size, first=0, word_dropout=0.5):
+    plan = plan_epoch(examples.lengths, 60, seed=1, epoch=0)
+    return list(
+        training_shares(
+            examples, plan, first=first, rank=rank, world_size=world_size, word_dropout=word_dropout, seed=(1, 0)
+        )
+    )
+
+
+def _sentences(shares):
+    return [
+        tuple(words[:length].tolist())
+        for share in shares
+        if share.batch is not None
+        for words, length in zip(share.batch.words, share.batch.lengths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 23, 40])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_example_is_seen_exactly_once_by_all_workers_together(number, world_size):
+    examples = make_examples(_lengths(number).tolist())
+    alone = _sentences(_shares(examples, 0, 1))
+    together = [sentence for rank in range(world_size) for sentence in _sentences(_shares(examples, rank, world_size))]
+    assert sorted(together) == sorted(alone) and len(alone) == number
+
+
+@pytest.mark.parametrize("number", [1, 5, 23])
+def test_every_worker_makes_the_same_number_of_steps(number):
+    examples = make_examples(_lengths(number).tolist())
+    assert len({len(_shares(examples, rank, 3)) for rank in range(3)}) == 1
+
+
+def test_a_step_counts_the_labels_of_all_workers():
+    examples = make_examples(_lengths(23).tolist())
+    for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
+        assert {share.num_targets for share in shares} == {sum(int(s.batch.lengths.sum()) for s in shares if s.batch)}
+
+
+def test_going_on_in_the_middle_gives_the_steps_that_were_left():
+    examples = make_examples(_lengths(23).tolist())
+    assert _sentences(_shares(examples, 0, 1, first=2)) == _sentences(_shares(examples, 0, 1)[2:])
+
+
+def test_the_rows_sent_between_workers_are_all_that_the_step_reads():
+    examples = make_examples(_lengths(23).tolist())
+    for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
+        real = [words[:n] for s in shares if s.batch for words, n in zip(s.batch.words, s.batch.lengths, strict=True)]
+        assert set(torch.cat(real).tolist()) <= set(shares[0].word_ids.tolist())
+
+
+def test_dropped_words_are_unknown_and_keep_their_characters():
+    examples = make_examples([5])
+    batch = make_batch(examples, np.array([0]), keep=np.zeros((1, 5), dtype=bool))
+    assert batch.words.eq(1).all() and torch.equal(batch.chars, make_batch(examples, np.array([0])).chars)
+
+
+def test_a_batch_holds_each_distinct_word_once():
+    examples = make_examples([30, 30, 30])
+    batch = make_batch(examples, np.array([0, 1, 2]))
+    assert len(batch.chars) == len(np.unique(examples.tokens))
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_evaluation_asks_each_sequence_once(world_size):
+    examples = make_examples(_lengths(17).tolist())
+    rows = [row for rank in range(world_size) for part, _ in evaluation_batches(examples, 50, rank, world_size) for row in part]
+    assert sorted(rows) == list(range(17))

@@ -1,0 +1,97 @@
+import dataclasses
+import hashlib
+import math
+
+import numpy as np
+import pytest
+import torch
+from making import SMALL, make_examples, make_network
+
+from pipeline.config import TrainConfig
+from pipeline.errors import DivergedError
+from pipeline.loop import EpochResult, Training, evaluate, fit, learning_rate
+from pipeline.spans import BioLabels
+from pipeline.vocab import NO_LABEL
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(epochs=3, batch_tokens=40, patience=0, precision="float64", word_dropout=0.2, average=0.9)
+DROPPING = dataclasses.replace(SMALL, dropout=0.3)
+
+
+def _data(task="tagging"):
+    rng = np.random.default_rng(5)
+    return [make_examples(rng.integers(1, 12, number).tolist(), task, seed=number) for number in (23, 9)]
+
+
+def _fit(training, bio=None, task="tagging"):
+    return list(fit(training, *_data(task), bio, CPU))
+
+
+def _epochs(results):
+    return [result.metrics for result in results if isinstance(result, EpochResult)]
+
+
+def _digest(training):
+    tensors, _ = training.state()
+    return hashlib.sha256(b"".join(tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
+
+
+@pytest.mark.parametrize("task", ["tagging", "classification"])
+def test_training_lowers_the_loss(task):
+    config = dataclasses.replace(CONFIG, epochs=15, lr=0.02, average=0.0, word_dropout=0.0)
+    losses = [row["train/loss"] for row in _epochs(_fit(Training(make_network(task=task), config), task=task))]
+    assert losses[-1] < 0.85 * losses[0]
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
+def test_a_resumed_training_equals_an_unbroken_one_to_the_bit(stop_after):
+    whole = Training(make_network(DROPPING), CONFIG)
+    _fit(whole)
+    first = Training(make_network(DROPPING), CONFIG)
+    steps = fit(first, *_data(), None, CPU)
+    for _ in range(stop_after):
+        next(steps)
+    tensors, progress = first.state()
+    second = Training(make_network(DROPPING), CONFIG)
+    second.restore({name: value.clone() for name, value in tensors.items()}, dict(progress))
+    _fit(second)
+    assert _digest(second) == _digest(whole)
+
+
+def test_at_the_end_the_network_holds_the_best_epochs_weights():
+    training = Training(make_network(), dataclasses.replace(CONFIG, lr=0.3, average=0.0))
+    rows = _epochs(_fit(training))
+    best = max(row["val/accuracy"] for row in rows)
+    assert evaluate(training.network, _data()[1], None, CPU)["accuracy"] == best
+
+
+def test_training_stops_early_when_the_score_no_longer_rises():
+    config = dataclasses.replace(CONFIG, epochs=50, patience=2, lr=1e-12)
+    assert len(_epochs(_fit(Training(make_network(), config)))) == 3
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update():
+    network = make_network()
+    with torch.no_grad():
+        network.head.output.bias[0] = math.nan
+    training = Training(network, CONFIG)
+    before = [p.clone() for p in network.rnn.parameters()]
+    with pytest.raises(DivergedError, match=r"step 1: the loss is nan.*examples \[.*fix:"):
+        _fit(training)
+    assert all(torch.equal(a, b) for a, b in zip(before, network.rnn.parameters(), strict=True))
+
+
+def test_the_rate_climbs_then_falls_to_nothing():
+    config = TrainConfig(lr=1.0, warmup=0.2, decay="cosine")
+    assert [learning_rate(config, done) for done in (0.1, 0.2, 1.0)] == [0.5, 1.0, 0.0]
+
+
+def test_a_label_that_train_does_not_have_counts_as_an_error_and_carries_no_loss():
+    examples = make_examples([4])
+    unseen = dataclasses.replace(examples, labels=np.full(4, NO_LABEL, np.int32))
+    assert evaluate(make_network(), unseen, None, CPU) == {"loss": 0.0, "accuracy": 0.0}
+
+
+def test_entity_f1_is_reported_for_bio_labels():
+    bio = BioLabels.of(("O", "B-x", "I-x", "B-y"))
+    assert "entity_f1" in evaluate(make_network(), _data()[1], bio, CPU)
