@@ -27,29 +27,9 @@ EXAMPLE_SCHEMA = pl.Schema(
     ]
 )
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-UPOS = frozenset(
-    # fmt: off
-    (
-        "ADJ",
-        "ADP",
-        "ADV",
-        "AUX",
-        "CCONJ",
-        "DET",
-        "INTJ",
-        "NOUN",
-        "NUM",
-        "PART",
-        "PRON",
-        "PROPN",
-        "PUNCT",
-        "SCONJ",
-        "SYM",
-        "VERB",
-        "X",
-    )
-    # fmt: on
-)
+_OPEN_TAGS = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")
+_CLOSED_TAGS = ("ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ")
+UPOS = frozenset((*_OPEN_TAGS, *_CLOSED_TAGS, "PUNCT", "SYM", "X"))
 # A longer range of words written as one is a slip of the pen; it must not reach into other sentences.
 MAX_RANGE = 100
 
@@ -145,7 +125,7 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
     form = _conllu_column("text", "form" if corpus.columns.text == "text" else corpus.columns.text)
     label = _conllu_column("label", "upos" if corpus.columns.label == "label" else corpus.columns.label)
     lines = _sentences(_lines(path, corpus))
-    problems = [_broken(_word_lines(lines), _conllu_rules(form, label), "sentence"), _broken_comments(lines)]
+    problems = [_broken(_word_lines(lines, max(form, label)), _conllu_rules(form, label), "sentence"), _broken_comments(lines)]
     ids = lines.select("number", "line", "sentence", id=_SENT_ID).drop_nulls("id")
     skip = _sift(problems, path, corpus, ids=ids)
     # A blank line takes the id away, lest the next sentence inherit it.
@@ -300,7 +280,7 @@ def _sentences(lines: pl.LazyFrame) -> pl.LazyFrame:
     return lines.with_columns(sentence=_BLANK.cum_sum())
 
 
-def _word_lines(lines: pl.LazyFrame) -> pl.LazyFrame:
+def _word_lines(lines: pl.LazyFrame, last_column: int) -> pl.LazyFrame:
     """Place the lines of words, ranges and empty nodes: one file-wide scale finds every gap without grouping.
 
     Returns:
@@ -308,7 +288,7 @@ def _word_lines(lines: pl.LazyFrame) -> pl.LazyFrame:
         (the word, from 1, at which the line stands), `before` (words before it in the file), `is_first`, `is_last` (of
         its sentence), `reach` (words of the file up to the end of the furthest range so far).
     """
-    rows = lines.filter(~_BLANK & ~_LINE.str.starts_with("#")).with_columns(field=_LINE.str.splitn("\t", 10))
+    rows = lines.filter(~_BLANK & ~_LINE.str.starts_with("#")).with_columns(field=_LINE.str.splitn("\t", last_column + 2))
     name, sentence = pl.col("field").struct[0], pl.col("sentence")
     whole = pl.UInt32
     # Most lines are words; what is null is not split.

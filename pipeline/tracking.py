@@ -3,6 +3,7 @@
 The store is `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder. Only the driver of a stage writes.
 """
 
+import logging
 import os
 import subprocess
 import time
@@ -31,6 +32,8 @@ def tracking_uri() -> str:
 def _client() -> Any:
     import mlflow
 
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
 
