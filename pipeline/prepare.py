@@ -25,7 +25,7 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout) -> None:
     readings = {part: READERS[corpus.format](layout.raw_dir / name, corpus) for part, name in corpus.splits.items()}
     frames = {str(part): reading.frame for part, reading in readings.items()}
     layout.prepared_dir.mkdir(parents=True, exist_ok=True)
-    summary = {"skipped": {part: reading.skipped for part, reading in readings.items()}}
+    summary: dict[str, dict[str, int]] = {"skipped": {str(part): reading.skipped for part, reading in readings.items()}}
     for name, frame in cut(frames, split, corpus.group).items():
         path = layout.prepared_dir / f"{name}.parquet"
         _write(frame, path)

@@ -121,7 +121,7 @@ def _download_wheel(source: WheelSource, folder: Path) -> Path:
     if done.returncode or not found:
         reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
         raise InfrastructureError(
-            f"{source.package}: pip can not fetch it; {reason}; fix: try again, or put the wheel into a folder named in UNROLL_MIRROR"
+            f"{source.package}: pip can not fetch it; {reason}; fix: try again, or put it into UNROLL_MIRROR"
         )
     return found[0]
 

@@ -40,9 +40,7 @@ def test_the_order_follows_from_seed_and_epoch():
 def _shares(examples, rank, world_size, first=0, word_dropout=0.5):
     plan = plan_epoch(examples.lengths, 60, seed=1, epoch=0)
     return list(
-        training_shares(
-            examples, plan, first=first, rank=rank, world_size=world_size, word_dropout=word_dropout, seed=(1, 0)
-        )
+        training_shares(examples, plan, first=first, rank=rank, world_size=world_size, word_dropout=word_dropout, seed=(1, 0))
     )
 
 

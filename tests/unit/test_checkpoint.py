@@ -30,14 +30,14 @@ def test_one_flipped_byte_is_detected(tmp_path, name):
 
 def test_a_missing_file_is_detected(tmp_path):
     (_save(tmp_path / "step-1") / "meta.json").unlink()
-    with pytest.raises(IntegrityError, match="meta.json"):
+    with pytest.raises(IntegrityError, match=r"meta\.json"):
         load_checkpoint(tmp_path / "step-1")
 
 
 def test_a_broken_newest_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):
     _save(tmp_path / "step-1", 1.0)
     (_save(tmp_path / "step-2", 2.0) / "meta.json").write_text("{}", encoding="utf-8")
-    tensors, meta = newest_checkpoint(tmp_path)
+    _, meta = newest_checkpoint(tmp_path)
     assert meta == {"value": 1.0} and "step-2" in caplog.text
 
 

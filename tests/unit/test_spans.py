@@ -33,11 +33,7 @@ def test_counts_equal_seqevals_on_random_ragged_batches():
     gold, predicted = rng.integers(0, 5, (2, 50, 12))
     lengths = rng.integers(1, 13, 50)
     found, sought = (
-        {
-            (row, *entity)
-            for row, n in enumerate(lengths)
-            for entity in get_entities([LABELS[i] for i in ids[row, :n]])
-        }
+        {(row, *entity) for row, n in enumerate(lengths) for entity in get_entities([LABELS[i] for i in ids[row, :n]])}
         for ids in (predicted, gold)
     )
     is_real = np.arange(12) < lengths[:, None]
