@@ -82,7 +82,7 @@ def test_mistakes_in_the_catalogue_are_named_too(tmp_path):
 
 
 def test_a_typo_is_answered_with_exit_code_2(tmp_path):
-    (tmp_path / "params.yaml").write_text(PARAMS.replace("lr:", "rl:"), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("lr:", "l_r:"), encoding="utf-8")
     (tmp_path / "corpora.yaml").write_text((ROOT / "corpora.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline", "train", "-p", "mine"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
