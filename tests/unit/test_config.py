@@ -66,7 +66,7 @@ def test_a_number_in_scientific_notation_is_a_number(tmp_path):
 )
 def test_a_mistake_is_named_at_its_line(tmp_path, old, new, start, says):
     problems = "\n".join(_problems(tmp_path, PARAMS.replace(old, new)))
-    assert (problems.startswith(start) and says in problems and "fix" in problems) or "did you mean" in problems
+    assert problems.startswith(start) and says in problems
 
 
 def test_all_mistakes_are_named_at_once(tmp_path):
