@@ -6,6 +6,10 @@ Ranges stand in the annotations; `pipeline.config` has them checked when a file 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+PAD_ID = 0
+UNKNOWN_ID = 1
+"""The first two rows of the word table and of the character table."""
+
 CellName = Literal["simple_rnn", "lstm", "gru"]
 PoolingName = Literal["final", "max", "mean"]
 

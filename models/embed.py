@@ -7,12 +7,8 @@ from torch import Tensor, nn
 
 from models.batch import Batch
 from models.cells import CELLS
-from models.config import ModelConfig, Sizes
+from models.config import PAD_ID, ModelConfig, Sizes
 from models.rnn import Recurrent, last_outputs, reverse_real_part
-
-PAD_ID = 0
-UNKNOWN_ID = 1
-"""The first two rows of the word and of the character table."""
 
 _WASTE = 0.15
 """Share of padding that a group of word forms may hold before a new group is begun."""

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from models.config import ModelConfig, Sizes
 from models.network import Network, build_network
-from pipeline.batches import Examples, evaluation_batches
+from pipeline.batches import evaluation_batches
 from pipeline.checkpoint import load_checkpoint
 from pipeline.corpora import tokenize
 from pipeline.errors import DataError
+from pipeline.examples import Examples
 from pipeline.vocab import Vocab
 
 _BATCH_TOKENS = 4096

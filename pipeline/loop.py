@@ -18,9 +18,10 @@ from torch import Tensor, distributed, nn
 
 from models.network import Network
 from models.rnn import step_mask
-from pipeline.batches import Examples, Share, evaluation_batches, plan_epoch, training_shares
+from pipeline.batches import Share, evaluation_batches, plan_epoch, training_shares
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
+from pipeline.examples import Examples
 from pipeline.spans import BioLabels
 
 EVALUATION_TOKENS = 4096

@@ -11,6 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Thread
@@ -19,18 +20,19 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.queue import Queue
 
 from models.config import ModelConfig, Sizes
 from models.network import build_network
-from pipeline.batches import Examples
 from pipeline.checkpoint import file_sha256, load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
 from pipeline.cluster import connected, count_workers
 from pipeline.config import ScalingConfig as Scaling
 from pipeline.config import TrainConfig
-from pipeline.errors import DivergedError, InfrastructureError, UnrollError
+from pipeline.errors import DivergedError, InfrastructureError, ParamsError, UnrollError
+from pipeline.examples import Examples
 from pipeline.layout import WORK_DIR, Layout
 from pipeline.loop import DTYPES, EpochResult, StepResult, Training, World, fit
 from pipeline.progress import TrainingDisplay
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 _SHOW_SECONDS = 0.5
 _GLOO_TIMEOUT_SECONDS = 300
+_LISTENER_SECONDS = 30
 _ENDED = "ended"
 
 Emit = Callable[[StepResult | EpochResult], None]
@@ -67,6 +70,7 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
     """Train one pipeline's network and write its model folder.
 
     Raises:
+        ParamsError: `model` does not fit the encoded corpus.
         DivergedError: the loss is no longer a number.
         InfrastructureError: workers died more often than `scaling.max_failures` allows.
     """
@@ -89,7 +93,12 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
 
 
 def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout) -> Job:
-    """Describe a training; its checkpoints' folder is named by a hash of the params and of the encoded corpus."""
+    """Describe a training; its checkpoints' folder is named by a hash of the params and of the encoded corpus.
+
+    Raises:
+        ParamsError: `model` does not fit the encoded corpus.
+    """
+    check_model(model, layout)
     encoded = {path.name: file_sha256(path) for path in sorted(layout.encoded_dir.rglob("*")) if path.is_file()}
     key = hashlib.sha256(json.dumps([asdict(model), asdict(train), encoded], sort_keys=True).encode()).hexdigest()[:12]
     return Job(
@@ -99,6 +108,22 @@ def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: L
         (layout.checkpoint_dir / key).resolve(),
         scaling.cpus_per_worker,
     )
+
+
+def check_model(model: ModelConfig, layout: Layout) -> None:
+    """Hold what params.yaml says of the network against the corpus, before anything is started.
+
+    Raises:
+        ParamsError: the network would read nothing, or its words are not as wide as the pre-trained vectors.
+    """
+    where = f"params.yaml: pipelines.{layout.pipeline}.model"
+    sizes = json.loads((layout.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"]
+    if not (sizes["vector_size"] or model.word_size or model.char_hidden):
+        raise ParamsError(f"{where}: word_size and char_hidden are both 0, so nothing would be read; fix: set one of them")
+    vectors_path = layout.encoded_dir / "vectors.npy"
+    width = np.load(vectors_path, mmap_mode="r").shape[1] if vectors_path.exists() else None
+    if width is not None and model.word_size not in (0, width):
+        raise ParamsError(f"{where}.word_size is {model.word_size}; the vectors have {width} numbers; fix: set it to {width}")
 
 
 def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:
@@ -228,8 +253,9 @@ def _train_on_ray(job: Job, scaling: Scaling, listen: Emit) -> None:
                 "on from the last checkpoint"
             ) from error
         finally:
-            queue.put(_ENDED)
-            listener.join(timeout=30)
+            with suppress(RayActorError):
+                queue.put(_ENDED)
+            listener.join(timeout=_LISTENER_SECONDS)
     if trouble is not None:
         raise DivergedError(trouble)
 
@@ -244,5 +270,7 @@ def _ray_worker(config: dict[str, Any]) -> str | None:
 
 
 def _listen(queue: Queue, listen: Emit) -> None:
-    while (message := queue.get()) != _ENDED:
-        listen(message)
+    """Pass on every message. Where the queue is gone, Ray has ended; what was not heard is in the final history."""
+    with suppress(RayActorError):
+        while (message := queue.get()) != _ENDED:
+            listen(message)

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.embed import UNKNOWN_ID
-from pipeline.batches import FormTable
+from models.config import UNKNOWN_ID
 from pipeline.config import EncodeConfig
+from pipeline.examples import FormTable
 
 RESERVED = ("<pad>", "<unk>")
 """Rows 0 and 1 of the word table and of the character table."""

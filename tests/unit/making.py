@@ -6,7 +6,8 @@ import torch
 from models.batch import Batch
 from models.config import ModelConfig, Sizes
 from models.network import Network, build_network
-from pipeline.batches import Examples, FormTable, make_batch
+from pipeline.batches import make_batch
+from pipeline.examples import Examples, FormTable
 
 SMALL = ModelConfig(word_size=6, char_size=4, char_hidden=3, hidden=(5,), dropout=0.0)
 
