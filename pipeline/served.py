@@ -1,7 +1,6 @@
 """The registered model as MLflow runs it: texts in, labels out. MLflow loads this very file ("model from code")."""
 
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -20,8 +19,8 @@ class ServedModel(PythonModel):
         """Read the model folder, checking its manifest."""
         self._labeler = Labeler.load(Path(context.artifacts["model"]))
 
-    def predict(self, model_input: list[str]) -> list[dict[str, Any]]:
-        """Label texts, in their order."""
+    def predict(self, model_input: list[str]):  # type: ignore[no-untyped-def]  # noqa: ANN201
+        """Label texts, in their order. No type is given for the answer: MLflow then reads the signature off an example."""
         return self._labeler.label_texts(model_input)
 
 
