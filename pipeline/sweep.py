@@ -110,7 +110,6 @@ class Children(tune.Callback):
 
     def __init__(self, name: str, parent: Run, base: Job, folder: Path, num_trials: int) -> None:
         self._name, self._parent, self._base, self._folder, self._num_trials = name, parent, base, folder, num_trials
-        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
         self.rows: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, Run] = {}
 
@@ -155,7 +154,7 @@ class Children(tune.Callback):
         self.runs[trial.trial_id].end(status)
         ended = sum(other["state"] != "running" for other in self.rows.values())
         chosen = ", ".join(f"{key} {_short(value)}" for key, value in row["config"].items())
-        self._console.print(
+        _console().print(
             f"trial {ended} of {self._num_trials} {row['state']} after {row['epochs']} epochs, best {row['score']:.4f}: {chosen}"
         )
 
@@ -240,4 +239,8 @@ def _show(rows: list[dict[str, Any]], monitor: str) -> None:
     for rank, row in enumerate(sorted(rows, key=lambda row: -row["score"]), start=1):
         chosen = [_short(row["config"][key]) for key in keys]
         table.add_row(str(rank), f"{row['score']:.4f}", str(row["epochs"]), row["state"], *chosen)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
