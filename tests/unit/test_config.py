@@ -36,6 +36,11 @@ def _problems(tmp_path, params, corpora=None):
     return [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()]
 
 
+def test_the_documented_presets_are_right():
+    config, _ = load_config(ROOT / "docs" / "presets.yaml", ROOT / "corpora.yaml")
+    assert set(config.pipelines) == {"ewt", "ewt-glove", "trec", "banking77", "wnut17"}
+
+
 def test_the_projects_own_files_are_right():
     config, catalogue = load_config(ROOT / "params.yaml", ROOT / "corpora.yaml")
     assert set(config.pipelines) == {"pos", "topic"} and len(catalogue.corpora) >= 11
