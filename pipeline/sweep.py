@@ -155,7 +155,8 @@ class Children(tune.Callback):
         ended = sum(other["state"] != "running" for other in self.rows.values())
         chosen = ", ".join(f"{key} {_short(value)}" for key, value in row["config"].items())
         _console().print(
-            f"trial {ended} of {self._num_trials} {row['state']} after {row['epochs']} epochs, best {row['score']:.4f}: {chosen}"
+            f"trial {ended} of {self._num_trials} {row['state']} after {row['epochs']} epochs, best {row['score']:.4f}: {chosen}",
+            soft_wrap=True,
         )
 
 
