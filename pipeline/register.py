@@ -38,6 +38,8 @@ def run(task: Task, corpus_name: str, config: RegisterConfig, layout: Layout) ->
         standing = _score_again(before, task, config, layout)
         alias = "champion" if score > standing + config.min_gain else "challenger"
     tracking.set_alias(version, alias)
+    if alias == "champion":
+        tracking.describe_model(version, {"corpus": corpus_name, config.metric: f"{score:.4f}"})
     result = {
         "model": name,
         "version": version.number,
@@ -58,9 +60,7 @@ def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float
     tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name, "model": json.dumps(labeler.meta["model"])}
     text = _describe(name, corpus_name, labeler, metrics)
     example = ["A short text .", "Another one ."]
-    version = tracking.register(name, run_id, layout.model_dir, example, tags, text)
-    tracking.describe_model(name, text)
-    return version
+    return tracking.register(name, run_id, layout.model_dir, example, tags, text)
 
 
 def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, float]) -> str:

@@ -203,9 +203,12 @@ def set_alias(version: Version, alias: str) -> None:
     _client().set_registered_model_alias(version.name, alias, version.number)
 
 
-def describe_model(name: str, description: str) -> None:
-    """Set the text on a registered model's page."""
-    _client().update_registered_model(name, description)
+def describe_model(version: Version, tags: Mapping[str, str]) -> None:
+    """Let a registered model's page say what one of its versions is, with tags for the list of all models."""
+    client = _client()
+    client.update_registered_model(version.name, client.get_model_version(version.name, version.number).description)
+    for key, value in tags.items():
+        client.set_registered_model_tag(version.name, key, value)
 
 
 def download_model(uri: str) -> Path:
