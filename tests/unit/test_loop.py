@@ -7,6 +7,7 @@ import pytest
 import torch
 from making import SMALL, make_examples, make_network
 
+from pipeline.batches import make_batch, plan_epoch
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
 from pipeline.loop import EpochResult, Training, evaluate, fit, learning_rate
@@ -41,6 +42,20 @@ def test_training_lowers_the_loss(task):
     config = dataclasses.replace(CONFIG, epochs=15, lr=0.02, average=0.0, word_dropout=0.0)
     losses = [row["train/loss"] for row in _epochs(_fit(Training(make_network(task=task), config), task=task))]
     assert losses[-1] < 0.85 * losses[0]
+
+
+@pytest.mark.parametrize("task", ["tagging", "classification"])
+def test_a_step_follows_the_gradient_of_its_mean_loss_per_label(task):
+    config = dataclasses.replace(CONFIG, word_dropout=0.0, clip_norm=1e9)
+    training, (train, val) = Training(make_network(task=task), config), _data(task)
+    step = next(fit(training, train, val, None, CPU))
+    rows = plan_epoch(train.lengths, config.batch_tokens, config.seed, 0)[0]
+    alone = make_network(task=task)
+    mean = alone.loss_sum(make_batch(train, rows)) / (train.lengths[rows].sum() if task == "tagging" else len(rows))
+    mean.backward()
+    assert step.loss == pytest.approx(mean.item(), rel=1e-12)
+    for ours, theirs in zip(training.network.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
