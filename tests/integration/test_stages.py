@@ -140,7 +140,7 @@ def test_a_training_killed_in_mid_epoch_goes_on_in_its_run_to_the_same_weights(w
     killed.stages("fetch", "prepare", "encode")
     process = killed.start("train", "-p", "toy", start_new_session=True)
     checkpoints = killed.folder / ".unroll" / "checkpoints" / "toy"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (started := list(checkpoints.glob("*/step-00001-*[1-9]/manifest.json"))):
         assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
         time.sleep(0.01)
@@ -148,6 +148,7 @@ def test_a_training_killed_in_mid_epoch_goes_on_in_its_run_to_the_same_weights(w
     for member in tree:
         member.kill()
     psutil.wait_procs(tree, timeout=30)
+    process.communicate()
     run_id = json.loads((started[0].parents[1] / "run.json").read_text(encoding="utf-8"))["run_id"]
     assert not (killed.folder / "data" / "toy" / "model").exists()
 
