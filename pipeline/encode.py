@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.config import Sizes
+from models.config import UNKNOWN_ID, Sizes
 from pipeline.config import CorpusConfig, EncodeConfig, VectorsConfig
+from pipeline.examples import Examples
 from pipeline.layout import Layout
 from pipeline.vocab import RESERVED, Vocab
 
@@ -48,8 +49,24 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
         np.save(out_dir / "vectors.npy", vector_table.rows_for(vocab.words))
         coverage = {split: vector_table.coverage(frame, vocab) for split, frame in frames.items()}
     max_length = config.max_length if corpus.task == "classification" else None
-    summary = {"sizes": asdict(sizes), "max_length": max_length, "vector_coverage": coverage}
+    unknown = {split: _unknown_share(out_dir, split) for split in SPLITS} if is_text else None
+    summary = {"sizes": asdict(sizes), "max_length": max_length, "unknown_words": unknown, "vector_coverage": coverage}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    _tell(layout.pipeline, sizes, unknown, coverage)
+
+
+def _tell(pipeline: str, sizes: Sizes, unknown: dict[str, float] | None, coverage: dict[str, float] | None) -> None:
+    print(f"{pipeline}: {sizes.num_words:,} words, {sizes.num_chars:,} characters, {sizes.num_labels} labels")
+    for what, shares in (("unknown words", unknown), ("words with a vector", coverage)):
+        if shares is not None:
+            print(f"{pipeline}: {what}: " + ", ".join(f"{split} {share:.1%}" for split, share in shares.items()))
+
+
+def _unknown_share(out_dir: Path, split: str) -> float:
+    """Give the share of a split's words, repeats counted, that share the unknown word's row."""
+    examples = Examples.open(out_dir, split)
+    assert examples.tokens is not None and examples.forms is not None
+    return round(float((examples.forms.word_ids[examples.tokens] == UNKNOWN_ID).mean()), 4)
 
 
 def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFrame:

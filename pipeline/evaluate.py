@@ -80,6 +80,6 @@ def _run_of(meta: dict[str, Any], layout: Layout) -> Run:
     found = Run.find(meta["run_id"])
     if found is not None:
         return found
-    params = {f"model.{key}": value for key, value in meta["model"].items()}
+    params = {section: meta[section] for section in ("model", "train")}
     tags = {"pipeline": layout.pipeline, "git_commit": git_commit(), "trained_in": meta["run_id"]}
     return Run.start(layout.pipeline, f"{layout.pipeline}-restored", params, tags)

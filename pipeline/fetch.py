@@ -21,3 +21,5 @@ def run(name: str, corpus: CorpusConfig, layout: Layout, vectors: tuple[str, Vec
     if vectors is not None:
         vectors_name, entry = vectors
         fetch_source(entry.source, vectors_name, layout.raw_dir / "vectors")
+    sizes = {path.name: path.stat().st_size for path in sorted(layout.raw_dir.rglob("*")) if path.is_file()}
+    print(f"{layout.pipeline}: {name}: " + ", ".join(f"{file} {size / 1e6:.1f} MB" for file, size in sizes.items()))

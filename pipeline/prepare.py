@@ -33,6 +33,7 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout) -> None:
         if not counts["examples"]:
             raise DataError(f"{path}:1:1: has no examples; {len(frames)} files were read; fix: change `split` in params.yaml")
         summary[name] = counts
+        print(f"{layout.pipeline}: {name}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
     (layout.prepared_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
 

@@ -57,7 +57,8 @@ def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float
     labeler = Labeler.load(layout.model_dir)
     tags = {key.replace("/", "_"): f"{value:.4f}" for key, value in metrics.items()}
     tags |= {f"sha256_{path.stem}": file_sha256(path) for path in sorted(layout.prepared_dir.glob("*.parquet"))}
-    tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name, "model": json.dumps(labeler.meta["model"])}
+    tags |= {section: json.dumps(labeler.meta[section]) for section in ("model", "train")}
+    tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name}
     text = _describe(name, corpus_name, labeler, metrics)
     example = ["A short text .", "Another one ."]
     return tracking.register(name, run_id, layout.model_dir, example, tags, text)

@@ -51,12 +51,7 @@ def run(name: str, pipeline: PipelineConfig, task: Task, config: SweepConfig, la
     folder = (layout.work_dir / "sweeps" / name).resolve()
     shutil.rmtree(folder, ignore_errors=True)
     base = make_job(pipeline.model, train, ScalingConfig(), layout)
-    params = {
-        "trials": config.trials,
-        "epochs": config.epochs,
-        **{f"space.{k}": v for k, v in asdict(config.space).items()},
-    }
-    parent = Run.start(name, f"{name}-sweep", params, {"pipeline": name, "git_commit": git_commit(), "kind": "sweep"})
+    parent = Run.start(name, f"{name}-sweep", asdict(config), {"pipeline": name, "git_commit": git_commit(), "kind": "sweep"})
     children = Children(name, parent, base, folder, config.trials)
     try:
         with connected():
@@ -118,9 +113,7 @@ class Children(tune.Callback):
         if trial.trial_id in self.runs:
             return
         job = job_of(self._base, trial.config, self._folder, trial.trial_id)
-        params = {
-            f"{section}.{key}": value for section in ("model", "train") for key, value in asdict(getattr(job, section)).items()
-        }
+        params = {"model": asdict(job.model), "train": asdict(job.train)}
         tags = {"pipeline": self._name, "trial": trial.trial_id}
         self.runs[trial.trial_id] = Run.start(self._name, f"trial-{len(self.runs) + 1}", params, tags, self._parent.run_id)
         self.rows[trial.trial_id] = {

@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,14 @@ def _experiment_id(name: str) -> str:
     return str(client.create_experiment(name, artifact_location=Path("mlartifacts").resolve().as_uri() if is_local else None))
 
 
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
 @dataclass(frozen=True)
 class Run:
     """One tracked run."""
@@ -63,7 +71,7 @@ class Run:
         Args:
             experiment: made where it is not there yet.
             name: what the run is called in the pages.
-            params: flat names -> values.
+            params: names -> values; those in a mapping are named after it, `model.cell`.
             tags: flat names -> texts.
             parent: the run that this one is part of.
         """
@@ -72,7 +80,7 @@ class Run:
         client = _client()
         marks = {"mlflow.runName": name, **tags, **({"mlflow.parentRunId": parent} if parent else {})}
         run = client.create_run(_experiment_id(experiment), tags=marks)
-        client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in _flat(params)])
         return cls(run.info.run_id)
 
     @classmethod
@@ -228,15 +236,20 @@ def download_model(uri: str) -> Path:
 
 
 def git_commit() -> str:
-    """Give the commit of the current folder, with a + where files differ from it; `none` outside git."""
+    """Give the commit of the current folder; `none` outside git.
+
+    A + follows where other files than dvc.lock differ from it; that one DVC writes after every stage.
+    """
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return commit + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _version(found: Any) -> Version:

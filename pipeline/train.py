@@ -31,7 +31,7 @@ from pipeline.checkpoint import file_sha256, load_checkpoint, newest_checkpoint,
 from pipeline.cluster import connected, count_workers
 from pipeline.config import ScalingConfig as Scaling
 from pipeline.config import TrainConfig
-from pipeline.errors import DivergedError, InfrastructureError, ParamsError, UnrollError
+from pipeline.errors import InfrastructureError, ParamsError, UnrollError
 from pipeline.examples import Examples
 from pipeline.layout import WORK_DIR, Layout
 from pipeline.loop import DTYPES, EpochResult, StepResult, Training, World, fit
@@ -133,7 +133,7 @@ def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:
         found = Run.find(json.loads(path.read_text(encoding="utf-8"))["run_id"])
         if found is not None:
             return found
-    params = {f"{section}.{key}": value for section in ("model", "train") for key, value in asdict(getattr(job, section)).items()}
+    params = {"model": asdict(job.model), "train": asdict(job.train)}
     tags = {"pipeline": pipeline, "git_commit": git_commit(), "training_key": job.checkpoint_dir.name}
     begun = Run.start(pipeline, f"{pipeline}-{job.checkpoint_dir.name[:6]}", params, tags, parent)
     job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
@@ -178,6 +178,7 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
         history, num_parameters = training.progress.history, sum(p.numel() for p in training.network.parameters())
         meta = {
             "model": asdict(job.model),
+            "train": asdict(job.train),
             "sizes": asdict(sizes),
             "max_length": summary["max_length"],
             "history": history,
@@ -257,15 +258,15 @@ def _train_on_ray(job: Job, scaling: Scaling, listen: Emit) -> None:
                 queue.put(_ENDED)
             listener.join(timeout=_LISTENER_SECONDS)
     if trouble is not None:
-        raise DivergedError(trouble)
+        raise trouble
 
 
-def _ray_worker(config: dict[str, Any]) -> str | None:
-    """Run in each of Ray's workers. What a person can mend comes back as text: Ray would start a failed worker anew."""
+def _ray_worker(config: dict[str, Any]) -> UnrollError | None:
+    """Run in each of Ray's workers. What a person can mend comes back as a value: Ray would start a failed worker anew."""
     try:
         train_worker(config["job"], get_device(), config["queue"].put)
     except UnrollError as error:
-        return str(error)
+        return error
     return None
 
 

@@ -1,0 +1,81 @@
+"""A model at work: an answer depends on its own text alone, and a folder that was touched is not loaded."""
+
+import dataclasses
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from making import SMALL
+
+from models.config import ModelConfig, Sizes
+from models.network import build_network
+from pipeline.checkpoint import save_checkpoint
+from pipeline.errors import DataError, IntegrityError
+from pipeline.labeler import Labeler
+from pipeline.vocab import RESERVED, Vocab
+
+WORDS = ("um", "dois", "três", "Quatro", ",", "cinco-seis", "não")
+VOCAB = Vocab((*RESERVED, "um", "dois", "três"), (*RESERVED, *"umdoistrêQacn"), ("A", "B", "C"), True, 30)
+
+
+def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None) -> Labeler:
+    """Save a drawn network as the stage train does, and load it."""
+    sizes = Sizes(task, len(VOCAB.words), len(VOCAB.chars), len(VOCAB.labels))
+    VOCAB.save(folder / "vocab.json")
+    meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length}
+    network = build_network(model, sizes, seed=1)
+    save_checkpoint(folder / "model", network.state_dict(), meta, folder / "vocab.json")
+    return Labeler.load(folder / "model")
+
+
+def draw_texts(number=60, longest=500):
+    rng = np.random.default_rng(3)
+    return [" ".join(rng.choice(WORDS, length)) for length in [1, longest, *rng.integers(1, 80, number - 2)]]
+
+
+@pytest.mark.parametrize(
+    ("task", "pooling"),
+    [("tagging", "final"), ("classification", "final"), ("classification", "max"), ("classification", "mean")],
+)
+def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path, task, pooling):
+    labeler, texts = make_labeler(tmp_path, task, dataclasses.replace(SMALL, pooling=pooling)), draw_texts()
+    together = labeler.label_texts(texts)
+    order = np.random.default_rng(4).permutation(len(texts))
+    mixed = labeler.label_texts([texts[i] for i in order])
+    key = "probabilities" if task == "tagging" else "probability"
+    for place, i in enumerate(order):
+        (alone,) = labeler.label_texts([texts[i]])
+        for other in (together[i], mixed[place]):
+            assert {**alone, key: None} == {**other, key: None}
+            np.testing.assert_allclose(alone[key], other[key], atol=1e-6)
+
+
+def test_a_tagger_gives_a_label_for_each_word_in_its_place(tmp_path):
+    (answer,) = make_labeler(tmp_path).label_texts(["Um, dois-três não!"])
+    assert answer["words"] == ["Um", ",", "dois-três", "não", "!"]
+    assert len(answer["labels"]) == len(answer["probabilities"]) == 5
+
+
+def test_texts_without_words_are_tagged_with_nothing_and_leave_the_others_as_they_are(tmp_path):
+    labeler = make_labeler(tmp_path)
+    empty, full = labeler.label_texts(["  ", "um dois"])
+    assert empty == {"words": [], "labels": [], "probabilities": []}
+    assert full["labels"] == labeler.label_texts(["um dois"])[0]["labels"]
+
+
+def test_a_text_without_words_can_not_be_classified(tmp_path):
+    with pytest.raises(DataError, match="text 2 has no words"):
+        make_labeler(tmp_path, "classification").label_texts(["um", " "])
+
+
+def test_a_classifier_reads_no_further_than_it_did_in_training(tmp_path):
+    labeler = make_labeler(tmp_path, "classification", max_length=2)
+    assert labeler.label_texts(["um dois"]) == labeler.label_texts(["um dois três não"])
+
+
+def test_a_model_folder_that_was_altered_is_not_loaded(tmp_path):
+    make_labeler(tmp_path)
+    path = tmp_path / "model" / "vocab.json"
+    path.write_text(path.read_text().replace("dois", "mais"))
+    with pytest.raises(IntegrityError, match=r"vocab\.json.*is not what was written"):
+        Labeler.load(tmp_path / "model")
