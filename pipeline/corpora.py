@@ -24,8 +24,12 @@ EXAMPLE_SCHEMA = pl.Schema(
         ("tokens", pl.List(pl.String)),
         ("values", pl.List(pl.List(pl.Float32))),
         ("labels", pl.List(pl.String)),
+        ("written", pl.List(pl.String)),
     ]
 )
+"""`tokens` or `values`, and `labels`, say what an example is. `written` stands beside `tokens` where a corpus splits words
+that are written as one (Portuguese `da` into `de`, `a`): the whole at its first token, nothing ("") at the rest, null elsewhere.
+"""
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _OPEN_TAGS = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")
 _CLOSED_TAGS = ("ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ")
@@ -40,7 +44,15 @@ _WIDE = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 _NEEDED = frozenset({"upos", "xpos", "deprel"})
-_TOKEN = r"[\p{L}\p{M}\p{N}_]+(?:['’\-‐][\p{L}\p{M}\p{N}_]+)*|\S"
+_TOKEN = "|".join(
+    (
+        r"\p{N}+(?:[.,:/]\p{N}+)+",  # 1.500,25  9:30  24/11
+        r"\p{Lu}{1,3}\p{Sc}",  # R$
+        r"[\p{L}\p{M}\p{N}_]+(?:['’\-‐][\p{L}\p{M}\p{N}_]+)*",
+        r"\.{2,}",
+        r"\S",
+    )
+)
 _CSV_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
 _LINE = pl.col("line")
 # Stripping is several times faster than a pattern; these two run over every line.
@@ -112,7 +124,7 @@ _NUMERIC = [
 
 
 def tokenize(text: pl.Expr) -> pl.Expr:
-    """Cut raw text into tokens: words with inner apostrophes and hyphens, every other visible character alone.
+    """Cut raw text into words and numbers, which may hold signs such as an apostrophe or a comma, and single signs.
 
     Returns:
         List(String), empty where the text is.
@@ -133,8 +145,9 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
     field = pl.col("field").struct
     words = (
         lines.with_columns(sent_id=sent_id, field=_LINE.str.splitn("\t", max(form, label) + 2))
-        .filter(field[0].cast(pl.UInt32, strict=False).is_not_null())
-        .select("number", "sentence", "sent_id", token=field[form], label=field[label])
+        .with_columns(index=field[0].cast(pl.UInt32, strict=False), range=_range_so_far())
+        .filter(pl.col("index").is_not_null())
+        .select("number", "sentence", "sent_id", token=field[form], label=field[label], written=_written())
     )
     return Reading(_gather(words, path, skip), len(skip))
 
@@ -149,7 +162,8 @@ def read_columns(path: Path, corpus: CorpusConfig) -> Reading:
     width = _first(rows, path)["cells"].list.len().item()
     token = pl.col("cells").list.get(_column_number("text", corpus.columns.text, width), null_on_oob=True)
     label = pl.col("cells").list.get(_column_number("label", corpus.columns.label, width), null_on_oob=True)
-    rows = rows.with_columns(token=token, label=label, sent_id=pl.lit(None, pl.String))
+    nothing = pl.lit(None, pl.String)
+    rows = rows.with_columns(token=token, label=label, sent_id=nothing, written=nothing)
     rules = [
         _Rule(pl.col("cells").list.len() != width, f"does not have {width} columns, as the first; fix: mend the line"),
         _Rule(~pl.col("token").str.contains(r"\S"), "has no word; a token can not be empty; fix: fill it in"),
@@ -311,6 +325,23 @@ def _word_lines(lines: pl.LazyFrame, last_column: int) -> pl.LazyFrame:
         pl.col("before") + pl.col("last").cast(pl.Int64) - pl.col("start") + 1
     )
     return rows.with_columns(reach=end.fill_null(0).cum_max())
+
+
+def _range_so_far() -> pl.Expr:
+    """Carry the last range downwards: its sentence, first and last word, and how it is written."""
+    field = pl.col("field").struct
+    # A word's id has no "-", a range's has; other lines are not split.
+    bounds = pl.when(_LINE.str.contains(r"^\d+-")).then(field[0]).str.splitn("-", 2).struct
+    last = bounds[1].cast(pl.UInt32, strict=False)
+    found = pl.struct("sentence", first=bounds[0].cast(pl.UInt32, strict=False), last=last, form=field[1])
+    return pl.when(last.is_not_null()).then(found).forward_fill()
+
+
+def _written() -> pl.Expr:
+    """Give what a word begins where it is written as one with those after it, "" where it is one of those, else null."""
+    index, span = pl.col("index"), pl.col("range").struct
+    inside = (span["sentence"] == pl.col("sentence")) & index.is_between(span["first"], span["last"])
+    return pl.when(inside & (index == span["first"])).then(span["form"]).when(inside).then(pl.lit(""))
 
 
 def _conllu_rules(form: int, label: int) -> list[_Rule]:
@@ -500,6 +531,7 @@ def _gather(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
         pl.col("sent_id").first(),
         tokens="token",
         labels="label",
+        written="written",
     )
     is_named = pl.col("sent_id").fill_null("") != ""
     return _examples(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(_place(path))))

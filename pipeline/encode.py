@@ -6,7 +6,7 @@ Forms stand apart, once each, with their word id and characters; numeric corpora
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from models.config import UNKNOWN_ID, Sizes
 from pipeline.config import CorpusConfig, EncodeConfig, VectorsConfig
 from pipeline.examples import Examples
 from pipeline.layout import Layout
-from pipeline.vocab import RESERVED, Vocab
+from pipeline.vocab import RESERVED, Vocab, find_contractions
 
 SPLITS = ("train", "val", "test")
 
@@ -38,6 +38,8 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     is_text = frames["train"].collect_schema()["tokens"] == pl.List(pl.String) and not _is_numeric(frames["train"])
     vector_table = _VectorTable(vectors, layout.raw_dir / "vectors") if vectors is not None else None
     vocab = _build_vocab(frames["train"], config, vector_table, is_text)
+    if is_text:
+        vocab = replace(vocab, contractions=find_contractions(_words(frames["train"])))
     vocab.save(out_dir / "vocab.json")
     forms = _write_forms(frames, vocab, out_dir) if is_text else None
     vector_size = 0
@@ -52,11 +54,12 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     unknown = {split: _unknown_share(out_dir, split) for split in SPLITS} if is_text else None
     summary = {"sizes": asdict(sizes), "max_length": max_length, "unknown_words": unknown, "vector_coverage": coverage}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    _tell(layout.pipeline, sizes, unknown, coverage)
+    counted = {"words": vocab.words, "contractions": vocab.contractions, "characters": vocab.chars, "labels": vocab.labels}
+    print(f"{layout.pipeline}: " + ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items()))
+    _print_shares(layout.pipeline, unknown, coverage)
 
 
-def _tell(pipeline: str, sizes: Sizes, unknown: dict[str, float] | None, coverage: dict[str, float] | None) -> None:
-    print(f"{pipeline}: {sizes.num_words:,} words, {sizes.num_chars:,} characters, {sizes.num_labels} labels")
+def _print_shares(pipeline: str, unknown: dict[str, float] | None, coverage: dict[str, float] | None) -> None:
     for what, shares in (("unknown words", unknown), ("words with a vector", coverage)):
         if shares is not None:
             print(f"{pipeline}: {what}: " + ", ".join(f"{split} {share:.1%}" for split, share in shares.items()))
@@ -85,6 +88,12 @@ def _build_vocab(train: pl.LazyFrame, config: EncodeConfig, vectors: "_VectorTab
     tokens = train.select(pl.col("tokens").alias("token")).explode("token")
     extra = vectors.words.head(config.vector_words) if vectors is not None and config.vector_words else None
     return Vocab.build(tokens if is_text else tokens.clear(), labels, config, extra)
+
+
+def _words(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Give a row per word: `token`, and `written`, which only some corpora have."""
+    written = pl.coalesce("written", pl.lit(None, pl.String).repeat_by(pl.col("tokens").list.len()))
+    return frame.select(token="tokens", written=written).explode("token", "written")
 
 
 def _write_forms(frames: dict[str, pl.LazyFrame], vocab: Vocab, out_dir: Path) -> pl.DataFrame:

@@ -4,8 +4,10 @@ Its folder holds weights, the network's shape and vocabularies, with a manifest 
 depend on what else is asked at the same time: no layer reads padding.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +66,23 @@ class Labeler:
     def label_texts(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Label raw texts, cut into words the way the corpora are.
 
+        A contraction that train taught, such as Portuguese `da`, is read as its words and stays one in the answer, with
+        their labels joined: `ADP+DET`.
+
         Returns:
             One dictionary per text, in order: `words`, `labels`, `probabilities` of a tagger; `label`, `probability` of a
             classifier.
         """
         frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
-        tokens = frame.select(tokenize(pl.col("text"))).to_series().to_list()
-        answers = self.label_tokens(tokens)
-        if self.is_tagger:
-            return [
-                {"words": words, "labels": answer.labels, "probabilities": answer.probabilities}
-                for words, answer in zip(tokens, answers, strict=True)
-            ]
-        return [{"label": answer.labels[0], "probability": answer.probabilities[0]} for answer in answers]
+        texts_words: list[list[str]] = frame.select(tokenize(pl.col("text"))).to_series().to_list()
+        expanded = [self.vocab.expand(words) for words in texts_words]
+        answers = self.label_tokens([[part for parts in row for part in parts] for row in expanded])
+        if not self.is_tagger:
+            return [{"label": answer.labels[0], "probability": answer.probabilities[0]} for answer in answers]
+        return [
+            {"words": words, **_joined(answer, [len(parts) for parts in row])}
+            for words, row, answer in zip(texts_words, expanded, answers, strict=True)
+        ]
 
     def label_tokens(self, tokens: Sequence[Sequence[str]]) -> list[Answer]:
         """Label sequences of words; the answers come in the order of the sequences.
@@ -120,6 +126,15 @@ class Labeler:
         forms = flat.unique().sort()
         index = flat.to_frame("form").join(forms.to_frame("form").with_row_index(), on="form", how="left", maintain_order="left")
         return Examples(_offsets(tokens), tokens=index["index"].to_numpy().astype(np.int32), forms=self.vocab.encode_forms(forms))
+
+
+def _joined(answer: Answer, widths: list[int]) -> dict[str, Any]:
+    """Join the labels of words that are written as one; `widths` has their number per written word."""
+    labels, probabilities = iter(answer.labels), iter(answer.probabilities)
+    return {
+        "labels": ["+".join(islice(labels, width)) for width in widths],
+        "probabilities": [math.prod(islice(probabilities, width)) for width in widths],
+    }
 
 
 def _offsets(sequences: Sequence[Sequence[object]]) -> NDArray[np.int64]:

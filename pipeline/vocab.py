@@ -1,7 +1,7 @@
 """Words, characters and labels as numbers. Built from the train split alone; unknown ones have a number of their own."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ class Vocab:
     Attributes:
         lowercase: whether words are looked up in lower case.
         max_word_length: characters of a word that are read.
+        contractions: what is written as one word, in lower case -> the words it is read as.
     """
 
     words: tuple[str, ...]
@@ -34,6 +35,7 @@ class Vocab:
     labels: tuple[str, ...]
     lowercase: bool
     max_word_length: int
+    contractions: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -72,6 +74,14 @@ class Vocab:
         """Write as JSON."""
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=0), encoding="utf-8")
 
+    def expand(self, words: list[str]) -> list[list[str]]:
+        """Give, for each word as it is written, the words that the network reads: itself, or what it contracts."""
+        return [self._parts(word) for word in words]
+
+    def _parts(self, word: str) -> list[str]:
+        parts = self.contractions.get(word.lower(), [word])
+        return [parts[0].capitalize(), *parts[1:]] if len(parts) > 1 and word[0].isupper() else parts
+
     def encode_forms(self, forms: pl.Series) -> FormTable:
         """Turn distinct word forms into ids; every form has at least one character."""
         words = forms.str.to_lowercase() if self.lowercase else forms
@@ -94,6 +104,23 @@ class Vocab:
     @cached_property
     def _char_ids(self) -> pl.DataFrame:
         return _id_table(self.chars)
+
+
+def find_contractions(words: pl.LazyFrame) -> dict[str, list[str]]:
+    """Learn what is mostly a contraction, and of which words, from sentences that name theirs.
+
+    Args:
+        words: a row per word of the train split, in order: `token`, and `written` as in `EXAMPLE_SCHEMA`.
+    """
+    begins = pl.col("written").fill_null("-") != ""
+    units = (
+        words.with_columns(unit=begins.cum_sum(), written=pl.coalesce("written", "token").str.to_lowercase())
+        .group_by("unit", maintain_order=True)
+        .agg(pl.col("written").first(), pl.col("token").str.to_lowercase().alias("parts"))
+    )
+    counts = units.group_by("written", "parts").len().sort("written", "len", "parts", descending=[False, True, False])
+    likeliest = counts.group_by("written", maintain_order=True).first().filter(pl.col("parts").list.len() > 1)
+    return dict(likeliest.select("written", "parts").collect(engine="streaming").iter_rows())
 
 
 def _ranked(entries: pl.LazyFrame, min_count: int = 1) -> pl.Series:

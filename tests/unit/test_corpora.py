@@ -63,6 +63,12 @@ def test_ranges_and_empty_nodes_are_no_tokens(read):
     assert read(lines, CONLLU)["tokens"].to_list() == [["a", "b"]]
 
 
+def test_words_written_as_one_are_told_from_others(read):
+    first = word("1-2", "ab") + word(1, "a") + word(2, "b") + word(3, "c") + word("4-5", "de") + word(4, "d") + word(5, "e")
+    second = "".join(word(index, "a") for index in range(1, 6))
+    assert read(first + "\n" + second, CONLLU)["written"].to_list() == [["ab", "", None, "de", ""], [None] * 5]
+
+
 def test_a_sentence_without_a_name_does_not_inherit_the_last_one(read):
     assert read(GOOD + word(1), CONLLU)["id"].to_list() == ["s1", "c:5"]
 
@@ -242,6 +248,8 @@ def test_series_become_steps_of_dimensions(read):
         ("'quoted' - so", ["'", "quoted", "'", "-", "so"]),
         ("e\u0301te\u0301 \u0928\u092e\u0938\u094d\u0924\u0947", ["e\u0301te\u0301", "\u0928\u092e\u0938\u094d\u0924\u0947"]),
         ("?!", ["?", "!"]),
+        ("R$ 1.500,25, 9:30.", ["R$", "1.500,25", ",", "9:30", "."]),
+        ("US$3 2018-2019...", ["US$", "3", "2018-2019", "..."]),
         (" \t\n", []),
     ],
 )

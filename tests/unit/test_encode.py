@@ -65,6 +65,15 @@ def test_labels_stand_beside_their_words(layout):
     assert [names[label] for label in Examples.open(layout.encoded_dir, "train").labels] == ["X", "Y", "X", "Y"]
 
 
+def test_contractions_are_learnt_from_train(layout):
+    write(layout, TAGGED)
+    path = layout.prepared_dir / "train.parquet"
+    frame = pl.read_parquet(path).with_columns(written=pl.Series([["ab", "", None], [None]]))
+    frame.write_parquet(path)
+    run(corpus("tagging"), EncodeConfig(), None, layout)
+    assert Vocab.load(layout.encoded_dir / "vocab.json").contractions == {"ab": ["a", "b"]}
+
+
 def test_a_form_stands_once_whatever_splits_it_is_in(layout):
     write(layout, TAGGED)
     run(corpus("tagging"), EncodeConfig(), None, layout)
@@ -111,7 +120,14 @@ def test_words_of_the_vectors_alone_are_known_where_asked(layout):
 
 def test_numeric_sequences_are_kept_as_numbers(layout):
     for name in ("train", "val", "test"):
-        frame = {"id": ["1"], "text": [None], "tokens": [None], "values": [[[1.0, 2.0], [3.0, 4.0]]], "labels": [["x"]]}
+        frame = {
+            "id": ["1"],
+            "text": [None],
+            "tokens": [None],
+            "values": [[[1.0, 2.0], [3.0, 4.0]]],
+            "labels": [["x"]],
+            "written": [None],
+        }
         pl.DataFrame(frame, schema=EXAMPLE_SCHEMA).write_parquet(layout.prepared_dir / f"{name}.parquet")
     run(corpus("classification"), EncodeConfig(), None, layout)
     examples = Examples.open(layout.encoded_dir, "train")

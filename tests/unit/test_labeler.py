@@ -15,7 +15,14 @@ from pipeline.labeler import Labeler
 from pipeline.vocab import RESERVED, Vocab
 
 WORDS = ("um", "dois", "três", "Quatro", ",", "cinco-seis", "não")
-VOCAB = Vocab((*RESERVED, "um", "dois", "três"), (*RESERVED, *"umdoistrêQacn"), ("A", "B", "C"), True, 30)
+VOCAB = Vocab(
+    words=(*RESERVED, "um", "dois", "três"),
+    chars=(*RESERVED, *"umdoistrêQacn"),
+    labels=("A", "B", "C"),
+    lowercase=True,
+    max_word_length=30,
+    contractions={"num": ["em", "um"]},
+)
 
 
 def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None) -> Labeler:
@@ -54,6 +61,15 @@ def test_a_tagger_gives_a_label_for_each_word_in_its_place(tmp_path):
     (answer,) = make_labeler(tmp_path).label_texts(["Um, dois-três não!"])
     assert answer["words"] == ["Um", ",", "dois-três", "não", "!"]
     assert len(answer["labels"]) == len(answer["probabilities"]) == 5
+
+
+def test_a_contraction_is_read_as_its_words_and_stays_one_in_the_answer(tmp_path):
+    labeler = make_labeler(tmp_path)
+    (apart,), (together,) = labeler.label_texts(["dois em um ."]), labeler.label_texts(["dois num ."])
+    first, preposition, article, last = apart["labels"]
+    assert together["words"] == ["dois", "num", "."]
+    assert together["labels"] == [first, f"{preposition}+{article}", last]
+    assert together["probabilities"][1] == pytest.approx(apart["probabilities"][1] * apart["probabilities"][2])
 
 
 def test_texts_without_words_are_tagged_with_nothing_and_leave_the_others_as_they_are(tmp_path):
