@@ -46,7 +46,7 @@ STYLE = {
     "ytick.labelcolor": INK,
 }
 MARK: dict[str, Any] = {"color": ORANGE, "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
-DPI = 144
+DPI = 110  # a page shows a pixel as it is: pictures shall fit into its width
 MAX_CONFUSED, MAX_COUNTED = 25, 18  # labels in a confusion picture, and in one with counts
 MAX_LETTERS = 36
 SHARES = [0, 0.01, 0.05, 0.2, 0.5, 1]  # ticks of the colour bar
@@ -63,7 +63,7 @@ def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
             or accuracy where there is none; the first one of equals.
         path: the PNG to write.
     """
-    with _picture(path, width=12, height=4.6) as figure:
+    with _picture(path, width=11, height=4.2) as figure:
         loss_axes, score_axes = figure.subplots(1, 2)
         _draw_lines(loss_axes, history, LOSSES)
         _draw_lines(score_axes, history, SCORES)
@@ -75,7 +75,7 @@ def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
             best = max((row for row in history if key in row), key=lambda row: row[key])
             name, colour = SCORES[key]
             score_axes.plot(best["epoch"], best[key], "o", color=colour, markersize=9, markeredgecolor="white")
-            _note(score_axes, f"best {name}: {best[key]:.2%} in epoch {best['epoch']:.0f}", ORANGE)
+            _note(score_axes, f"best {name}: {best[key]:.2%}, epoch {best['epoch']:.0f}", ORANGE)
             for axes in (loss_axes, score_axes):
                 axes.axvline(best["epoch"], **MARK)
 

@@ -15,6 +15,9 @@ from pipeline.labeler import Labeler
 from pipeline.layout import Layout
 from pipeline.scoring import Split, answer_split, known_words, score_labels
 
+PICTURES = ("learning_curves", "confusion")
+"""Of the report, shown on a version's page."""
+
 
 def run(task: Task, corpus_name: str, config: RegisterConfig, layout: Layout) -> None:
     """Register the trained and evaluated model of a pipeline and write its registry.json.
@@ -59,22 +62,31 @@ def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float
     tags |= {f"sha256_{path.stem}": file_sha256(path) for path in sorted(layout.prepared_dir.glob("*.parquet"))}
     tags |= {section: json.dumps(labeler.meta[section]) for section in ("model", "train")}
     tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name}
-    text = _describe(name, corpus_name, labeler, metrics)
+    text = _describe(name, corpus_name, labeler, metrics, run_id)
     example = ["A short text .", "Another one ."]
     return tracking.register(name, run_id, layout.model_dir, example, tags, text)
 
 
-def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, float]) -> str:
-    """Write what stands on the version's page."""
+def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, float], run_id: str) -> str:
+    """Write what stands on the version's page: the network, its scores beside the floor's, pictures."""
     meta: dict[str, Any] = labeler.meta
     model = meta["model"]
     kind = f"{'bidirectional ' if model['bidirectional'] else ''}{model['cell']} {list(model['hidden'])}"
-    scores = "\n".join(f"| {key} | {value:.4f} |" for key, value in metrics.items())
     task = "a label per word" if labeler.is_tagger else "one label per text"
-    return (
-        f"**{name}**: {task}, trained on {corpus_name}. Network: {kind}, {meta['num_parameters']:,} parameters. "
-        f"Load it with `mlflow.pyfunc.load_model('models:/{name}@champion').predict([text, ...])`.\n\n"
-        f"| score | value |\n| --- | --- |\n{scores}\n"
+    scores = {key.removeprefix("test/"): value for key, value in metrics.items()}
+    rows = [
+        f"| {key} | \u2003{value:.2%} | " + (f"\u2003{scores[f'floor_{key}']:.2%} |" if f"floor_{key}" in scores else "|")
+        for key, value in scores.items()
+        if not key.startswith("floor_")
+    ]
+    return "\n".join(
+        [
+            f"**{name}**: {task}, trained on {corpus_name}. Network: {kind}, {meta['num_parameters']:,} parameters. "
+            f"Load it with `mlflow.pyfunc.load_model('models:/{name}@champion').predict([text, ...])`.\n",
+            "| on test | \u2003model | \u2003floor |\n| --- | ---: | ---: |",
+            *rows,
+            *(f"\n![{picture}]({tracking.artifact_link(run_id, f'report/{picture}.png')})" for picture in PICTURES),
+        ]
     )
 
 

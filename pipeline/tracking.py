@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -204,6 +205,11 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
     return _version(client.get_model_version(name, version))
+
+
+def artifact_link(run_id: str, path: str) -> str:
+    """Give the address of a run's artifact, as seen from MLflow's own pages."""
+    return f"get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
 
 
 def set_alias(version: Version, alias: str) -> None:
