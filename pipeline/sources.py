@@ -1,6 +1,6 @@
 """Files from where the catalogue says: a URL, a Python package that is not installed, one's own disk. Nothing fetched is run.
 
-Every file is written beside its place, its hash compared, then renamed; what does not match is deleted. A mirror folder in
+Every fetched file is written beside its place, its hash compared, then renamed; what does not match is deleted. A mirror in
 `UNROLL_MIRROR`, with a folder per corpus, is looked in first; its files are checked all the same.
 """
 
@@ -49,7 +49,7 @@ def fetch_source(source: Source, name: str, out_dir: Path) -> None:
     elif isinstance(source, WheelSource):
         _fetch_wheel(source, name, out_dir)
     else:
-        _copy_path(source, out_dir)
+        _link_path(source, out_dir)
 
 
 def _mirrored(name: str, file_name: str) -> Path | None:
@@ -145,12 +145,15 @@ def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _copy_path(source: PathSource, out_dir: Path) -> None:
+def _link_path(source: PathSource, out_dir: Path) -> None:
+    """Link to one's own files: nothing is doubled, and DVC, which reads through links, sees when one changes."""
     path = Path(source.path).expanduser()
     if not path.exists():
         raise DataError(f"{path}:1:1: is not there; corpora.yaml names it; fix: correct source.path")
     for file in _files(path):
-        shutil.copyfile(file, out_dir / file.name)
+        link = out_dir / file.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -31,7 +31,7 @@ PIPELINE = {
 ENDINGS = {"ado": "VERB", "eza": "NOUN", "oso": "ADJ", "ente": "ADV"}
 
 
-def _draw_corpus(path, num_sentences=200):
+def draw_corpus(path, num_sentences=200):
     """Write sentences whose words' tags follow from their endings."""
     rng = np.random.default_rng(7)
     blocks = []
@@ -51,7 +51,7 @@ class Project:
     def __init__(self, folder, num_workers=2, sweep=None, **train):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        _draw_corpus(folder / "drawn.conllu")
+        draw_corpus(folder / "drawn.conllu")
         params = {
             "pipelines": {"toy": {**PIPELINE, "train": {**PIPELINE["train"], **train}}},
             "scaling": {"num_workers": num_workers},

@@ -101,12 +101,15 @@ def test_a_member_that_the_wheel_lacks_is_named(wheel, tmp_path):
         fetch_source(wheel_source(wheel, "tiny/other.txt"), "tiny", tmp_path / "raw")
 
 
-def test_a_folder_of_ones_own_is_copied(tmp_path):
+def test_files_of_ones_own_are_linked_so_that_a_change_is_seen(tmp_path):
     own = tmp_path / "own"
-    own.mkdir()
+    (own / "deeper").mkdir(parents=True)
     (own / "a.txt").write_bytes(CONTENT)
-    fetch_source(PathSource("path", str(own)), "tiny", tmp_path / "raw")
-    assert (tmp_path / "raw" / "a.txt").read_bytes() == CONTENT
+    for _ in range(2):
+        fetch_source(PathSource("path", str(own)), "tiny", tmp_path / "raw")
+    (own / "a.txt").write_bytes(b"changed")
+    assert names(tmp_path / "raw") == ["a.txt"]
+    assert (tmp_path / "raw" / "a.txt").read_bytes() == b"changed"
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path):
