@@ -68,6 +68,7 @@ class Sizes:
     Attributes:
         task: `tagging` (a label per step) or `classification` (a label per sequence).
         num_words: rows of the word table, padding and the unknown word among them.
+        num_fixed_words: the last of these rows, whose words only pre-trained vectors know; no training changes them.
         num_chars: rows of the character table, padding and the unknown character among them.
         num_labels: classes.
         vector_size: numbers per step where the input is numeric; 0 for text.
@@ -78,3 +79,4 @@ class Sizes:
     num_chars: int
     num_labels: int
     vector_size: int = 0
+    num_fixed_words: int = 0

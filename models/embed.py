@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.batch import Batch
 from models.cells import CELLS
@@ -73,6 +74,41 @@ class CharacterEncoder(nn.Module):
         return torch.cat(groups)
 
 
+class WordTable(nn.Module):
+    """Word embeddings. The last rows may be fixed: apart from what is trained, they cost no step anything.
+
+    Args:
+        num_words: V, all rows; the first is padding, whose vector is zero and stays so.
+        size: numbers per word.
+        num_fixed: rows that no training changes.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, num_words: int, size: int, num_fixed: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_words - num_fixed, size))
+        self.register_buffer("fixed", torch.empty(num_fixed, size))
+        for rows in (self.weight, self.fixed):
+            nn.init.uniform_(rows, -((3 / size) ** 0.5), (3 / size) ** 0.5)
+        nn.init.zeros_(self.weight[PAD_ID])
+
+    @torch.no_grad()
+    def start_from(self, vectors: Tensor) -> None:
+        """Take the values of (V, size) pre-trained vectors."""
+        self.weight.copy_(vectors[: len(self.weight)])
+        self.fixed.copy_(vectors[len(self.weight) :])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Give the vectors of (...) row numbers, (..., size)."""
+        num_trained = len(self.weight)
+        if not len(self.fixed):
+            return F.embedding(ids, self.weight, padding_idx=PAD_ID)
+        trained = F.embedding(ids.clamp(max=num_trained - 1), self.weight, padding_idx=PAD_ID)
+        fixed = F.embedding((ids - num_trained).clamp(min=0), self.fixed)
+        return torch.where((ids < num_trained).unsqueeze(-1), trained, fixed)
+
+
 class InputEncoder(nn.Module):
     """A batch's vectors per step, (B, T, output_size): word beside characters, or numbers through a linear layer.
 
@@ -82,7 +118,7 @@ class InputEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig, sizes: Sizes, vectors: Tensor | None = None) -> None:
         super().__init__()
-        self.words: nn.Embedding | None = None
+        self.words: WordTable | None = None
         self.chars: CharacterEncoder | None = None
         self.values: nn.Linear | None = None
         self.output_size = 0
@@ -91,13 +127,10 @@ class InputEncoder(nn.Module):
             self.output_size = config.word_size
             return
         if config.word_size:
-            self.words = nn.Embedding(sizes.num_words, config.word_size, padding_idx=PAD_ID)
-            bound = (3 / config.word_size) ** 0.5
-            nn.init.uniform_(self.words.weight[1:], -bound, bound)
+            self.words = WordTable(sizes.num_words, config.word_size, sizes.num_fixed_words)
             self.output_size += config.word_size
             if vectors is not None:
-                with torch.no_grad():
-                    self.words.weight.copy_(vectors)
+                self.words.start_from(vectors)
                 self.words.weight.requires_grad_(config.tune_vectors)
         if config.char_hidden:
             self.chars = CharacterEncoder(sizes.num_chars, config.char_size, config.char_hidden, config.dropout)

@@ -37,19 +37,18 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     out_dir.mkdir(parents=True)
     is_text = frames["train"].collect_schema()["tokens"] == pl.List(pl.String) and not _is_numeric(frames["train"])
     vector_table = _VectorTable(vectors, layout.raw_dir / "vectors") if vectors is not None else None
-    vocab = _build_vocab(frames["train"], config, vector_table, is_text)
-    if is_text:
-        vocab = replace(vocab, contractions=find_contractions(_words(frames["train"])))
+    vocab = _build_vocab(frames["train"], config, is_text)
+    num_counted = len(vocab.words)
+    if vector_table is not None:
+        vocab = vocab.with_words(vector_table.words.head(config.vector_words))
     vocab.save(out_dir / "vocab.json")
     forms = _write_forms(frames, vocab, out_dir) if is_text else None
     vector_size = 0
     for split, frame in frames.items():
         vector_size = _write_split(frame, vocab, forms, out_dir / split)
-    sizes = Sizes(corpus.task, len(vocab.words), len(vocab.chars), len(vocab.labels), vector_size)
-    coverage = None
-    if vector_table is not None:
-        np.save(out_dir / "vectors.npy", vector_table.rows_for(vocab.words))
-        coverage = {split: vector_table.coverage(frame, vocab) for split, frame in frames.items()}
+    num_fixed = len(vocab.words) - num_counted
+    sizes = Sizes(corpus.task, len(vocab.words), len(vocab.chars), len(vocab.labels), vector_size, num_fixed)
+    coverage = vector_table.write(vocab, frames, out_dir) if vector_table is not None else None
     max_length = config.max_length if corpus.task == "classification" else None
     unknown = {split: _unknown_share(out_dir, split) for split in SPLITS} if is_text else None
     summary = {"sizes": asdict(sizes), "max_length": max_length, "unknown_words": unknown, "vector_coverage": coverage}
@@ -75,7 +74,7 @@ def _unknown_share(out_dir: Path, split: str) -> float:
 def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFrame:
     frame = pl.scan_parquet(path)
     if corpus.task == "classification" and config.max_length is not None:
-        frame = frame.with_columns(pl.col("tokens", "values").list.head(config.max_length))
+        frame = frame.with_columns(pl.col("tokens", "values", "written").list.head(config.max_length))
     return frame
 
 
@@ -83,11 +82,12 @@ def _is_numeric(frame: pl.LazyFrame) -> bool:
     return frame.select(pl.col("values").is_not_null().any()).collect().item()
 
 
-def _build_vocab(train: pl.LazyFrame, config: EncodeConfig, vectors: "_VectorTable | None", is_text: bool) -> Vocab:
+def _build_vocab(train: pl.LazyFrame, config: EncodeConfig, is_text: bool) -> Vocab:
     labels = train.select(pl.col("labels").alias("label")).explode("label")
-    tokens = train.select(pl.col("tokens").alias("token")).explode("token")
-    extra = vectors.words.head(config.vector_words) if vectors is not None and config.vector_words else None
-    return Vocab.build(tokens if is_text else tokens.clear(), labels, config, extra)
+    if not is_text:
+        return Vocab.build(pl.LazyFrame(schema={"token": pl.String}), labels, config)
+    words = _words(train)
+    return replace(Vocab.build(words, labels, config), contractions=find_contractions(words))
 
 
 def _words(frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -133,6 +133,11 @@ class _VectorTable:
         self.matrix = np.load(folder / config.matrix, mmap_mode="r", allow_pickle=False)
         self.words = pl.read_parquet(folder / config.index).to_series(0).alias("word")
         self._index = self.words.to_frame().with_row_index("row")
+
+    def write(self, vocab: Vocab, frames: dict[str, pl.LazyFrame], out_dir: Path) -> dict[str, float]:
+        """Write the rows of a vocabulary; returns the coverage of every split."""
+        np.save(out_dir / "vectors.npy", self.rows_for(vocab.words))
+        return {split: self.coverage(frame, vocab) for split, frame in frames.items()}
 
     def rows_for(self, words: tuple[str, ...]) -> NDArray[np.float32]:
         """Give (V, D): a word's vector, zeros for padding, and noise of the vectors' own spread for words without one."""

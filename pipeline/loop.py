@@ -265,6 +265,8 @@ def _sum_over_workers(training: Training, loss: Tensor, word_ids: Tensor | None,
     if world.size == 1:
         return loss.item()
     table = training.network.inputs.words.weight if training.network.inputs.words is not None else None
+    if table is not None and word_ids is not None:
+        word_ids = word_ids[word_ids < len(table)]  # the rows beyond are fixed
     parts = []
     for parameter in training.parameters:
         if parameter.grad is None:

@@ -1,7 +1,8 @@
 """Words, characters and labels as numbers. Built from the train split alone; unknown ones have a number of their own."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,22 +39,17 @@ class Vocab:
     contractions: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def build(
-        cls, tokens: pl.LazyFrame, labels: pl.LazyFrame, config: EncodeConfig, extra_words: pl.Series | None = None
-    ) -> "Vocab":
+    def build(cls, tokens: pl.LazyFrame, labels: pl.LazyFrame, config: EncodeConfig) -> "Vocab":
         """Count the train split: most frequent first, then by text.
 
         Args:
             tokens: one column `token`, a row per word of the train split.
             labels: one column `label`, a row per label of the train split.
-            extra_words: further words that are given rows after the counted ones.
         """
         word = pl.col("token").str.to_lowercase() if config.lowercase else pl.col("token")
         words = _ranked(tokens.select(word.alias("entry")), config.min_count)
         if config.max_words is not None:
             words = words.head(config.max_words)
-        if extra_words is not None:
-            words = pl.concat([words, extra_words]).unique(maintain_order=True)
         chars = _ranked(tokens.select(pl.col("token").str.split("").alias("entry")).explode("entry"))
         return cls(
             words=RESERVED + tuple(words),
@@ -62,6 +58,10 @@ class Vocab:
             lowercase=config.lowercase,
             max_word_length=config.max_word_length,
         )
+
+    def with_words(self, further: Iterable[str]) -> "Vocab":
+        """Give rows to further words, in their order, after those there are."""
+        return replace(self, words=tuple(dict.fromkeys((*self.words, *further))))
 
     @classmethod
     def load(cls, path: Path) -> "Vocab":

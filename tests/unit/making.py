@@ -33,7 +33,7 @@ def make_examples(lengths: list[int], task: str = "tagging", num_labels: int = 4
 
 def make_network(config: ModelConfig = SMALL, task: str = "tagging", dtype: torch.dtype = torch.float64) -> Network:
     """Build a network for `make_examples`."""
-    sizes = Sizes(task, num_words=20, num_chars=12, num_labels=4)  # type: ignore[arg-type]
+    sizes = Sizes(task, num_words=20, num_chars=12, num_labels=4, num_fixed_words=6)  # type: ignore[arg-type]
     return build_network(config, sizes, seed=3).to(dtype)
 
 

@@ -116,6 +116,7 @@ def test_words_of_the_vectors_alone_are_known_where_asked(layout):
     run(corpus("tagging"), EncodeConfig(vector_words=1), vectors, layout)
     assert decoded(layout, "val") == [["d", "a"]]
     assert Vocab.load(layout.encoded_dir / "vocab.json").words[-1] == "d"
+    assert json.loads((layout.encoded_dir / "summary.json").read_text())["sizes"]["num_fixed_words"] == 1
 
 
 def test_numeric_sequences_are_kept_as_numbers(layout):

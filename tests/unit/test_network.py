@@ -4,7 +4,7 @@ import pytest
 import torch
 from making import SMALL, batch_of, make_examples, make_network
 
-from models.embed import CharacterEncoder, length_groups
+from models.embed import CharacterEncoder, WordTable, length_groups
 from models.network import build_network
 
 LENGTHS = [7, 2, 1, 5, 5, 3]
@@ -82,7 +82,22 @@ def test_frozen_vectors_are_not_trained():
     vectors = torch.randn(20, 6)
     network = build_network(dataclasses.replace(SMALL, tune_vectors=False), make_network().sizes, 0, vectors)
     network.loss_sum(batch_of(make_examples(LENGTHS), [0, 1])).backward()
-    assert network.inputs.words.weight.grad is None and torch.equal(network.inputs.words.weight, vectors)
+    words = network.inputs.words
+    assert words.weight.grad is None and torch.equal(torch.cat([words.weight, words.fixed]), vectors)
+
+
+def test_fixed_rows_of_the_word_table_are_looked_up_like_the_others_and_get_no_gradient():
+    table, vectors = WordTable(7, 3, num_fixed=2), torch.randn(7, 3)
+    table.start_from(vectors)
+    ids = torch.tensor([[0, 1, 4], [5, 6, 4]])
+    assert torch.equal(table(ids), vectors[ids])
+    table(ids).sum().backward()
+    assert table.weight.grad[:, 0].tolist() == [0, 1, 0, 0, 2]
+    assert [name for name, _ in table.named_parameters()] == ["weight"] and "fixed" in table.state_dict()
+
+
+def test_the_vector_of_padding_is_zero():
+    assert not WordTable(7, 3, num_fixed=2)(torch.tensor([0])).any()
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_the_generator_alone():

@@ -11,10 +11,10 @@ from pipeline.config import EncodeConfig
 from pipeline.vocab import NO_LABEL, RESERVED, Vocab, find_contractions
 
 
-def build(words: str, labels: str = "x", extra: list[str] | None = None, **config: object) -> Vocab:
+def build(words: str, labels: str = "x", **config: object) -> Vocab:
     tokens = pl.LazyFrame({"token": words.split()})
     answers = pl.LazyFrame({"label": labels.split()})
-    return Vocab.build(tokens, answers, EncodeConfig(**config), pl.Series("word", extra) if extra else None)
+    return Vocab.build(tokens, answers, EncodeConfig(**config))
 
 
 def test_words_stand_by_count_then_by_text():
@@ -47,7 +47,7 @@ def test_a_word_written_like_a_reserved_entry_does_not_take_its_row():
 
 
 def test_further_words_come_after_those_of_train_and_once():
-    assert build("b a a", extra=["a", "z"]).words == (*RESERVED, "a", "b", "z")
+    assert build("b a a").with_words(["a", "z", "z"]).words == (*RESERVED, "a", "b", "z")
 
 
 def test_a_label_that_train_does_not_have_gets_no_number():
