@@ -17,7 +17,8 @@ from models.config import UNKNOWN_ID, Sizes
 from pipeline.config import CorpusConfig, EncodeConfig, VectorsConfig
 from pipeline.examples import Examples
 from pipeline.layout import Layout
-from pipeline.vocab import RESERVED, Vocab, find_contractions
+from pipeline.vocab import RESERVED, Vocab
+from pipeline.words import find_contractions
 
 SPLITS = ("train", "val", "test")
 

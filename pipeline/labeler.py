@@ -20,10 +20,10 @@ from models.config import ModelConfig, Sizes
 from models.network import Network, build_network
 from pipeline.batches import evaluation_batches
 from pipeline.checkpoint import load_checkpoint
-from pipeline.corpora import tokenize
 from pipeline.errors import DataError
 from pipeline.examples import Examples
 from pipeline.vocab import Vocab
+from pipeline.words import expand, tokenize
 
 _BATCH_TOKENS = 4096
 """Steps per batch, padding included: enough to keep the kernels busy, small enough for any machine's memory."""
@@ -75,7 +75,7 @@ class Labeler:
         """
         frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
         texts_words: list[list[str]] = frame.select(tokenize(pl.col("text"))).to_series().to_list()
-        expanded = [self.vocab.expand(words) for words in texts_words]
+        expanded = [expand(words, self.vocab.contractions) for words in texts_words]
         answers = self.label_tokens([[part for parts in row for part in parts] for row in expanded])
         if not self.is_tagger:
             return [{"label": answer.labels[0], "probability": answer.probabilities[0]} for answer in answers]

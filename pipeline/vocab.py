@@ -74,14 +74,6 @@ class Vocab:
         """Write as JSON."""
         path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=0), encoding="utf-8")
 
-    def expand(self, words: list[str]) -> list[list[str]]:
-        """Give, for each word as it is written, the words that the network reads: itself, or what it contracts."""
-        return [self._parts(word) for word in words]
-
-    def _parts(self, word: str) -> list[str]:
-        parts = self.contractions.get(word.lower(), [word])
-        return [parts[0].capitalize(), *parts[1:]] if len(parts) > 1 and word[0].isupper() else parts
-
     def encode_forms(self, forms: pl.Series) -> FormTable:
         """Turn distinct word forms into ids; every form has at least one character."""
         words = forms.str.to_lowercase() if self.lowercase else forms
@@ -104,23 +96,6 @@ class Vocab:
     @cached_property
     def _char_ids(self) -> pl.DataFrame:
         return _id_table(self.chars)
-
-
-def find_contractions(words: pl.LazyFrame) -> dict[str, list[str]]:
-    """Learn what is mostly a contraction, and of which words, from sentences that name theirs.
-
-    Args:
-        words: a row per word of the train split, in order: `token`, and `written` as in `EXAMPLE_SCHEMA`.
-    """
-    begins = pl.col("written").fill_null("-") != ""
-    units = (
-        words.with_columns(unit=begins.cum_sum(), written=pl.coalesce("written", "token").str.to_lowercase())
-        .group_by("unit", maintain_order=True)
-        .agg(pl.col("written").first(), pl.col("token").str.to_lowercase().alias("parts"))
-    )
-    counts = units.group_by("written", "parts").len().sort("written", "len", "parts", descending=[False, True, False])
-    likeliest = counts.group_by("written", maintain_order=True).first().filter(pl.col("parts").list.len() > 1)
-    return dict(likeliest.select("written", "parts").collect(engine="streaming").iter_rows())
 
 
 def _ranked(entries: pl.LazyFrame, min_count: int = 1) -> pl.Series:

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from pipeline.config import Columns, CorpusConfig, PathSource
-from pipeline.corpora import EXAMPLE_SCHEMA, READERS, tokenize
+from pipeline.corpora import READERS
 from pipeline.errors import DataError, ParamsError
+from pipeline.reading import EXAMPLE_SCHEMA
 
 GOOD = "# sent_id = s1\n1\tIt\tit\tPRON\t_\t_\t_\t_\t_\t_\n2\train\train\tVERB\t_\t_\t_\t_\t_\t_\n\n"
 
@@ -238,23 +239,6 @@ def test_three_lines_of_an_orange_header_are_no_examples(read):
 def test_series_become_steps_of_dimensions(read):
     content = "# note\n@dimensions 2\n@DATA\n1,2,3:4,5,6:x\n7:8:y\n"
     assert read(content, SERIES)["values"].to_list() == [[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]], [[7.0, 8.0]]]
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [
-        ("It rains.", ["It", "rains", "."]),
-        ("don't re-enter", ["don't", "re-enter"]),
-        ("'quoted' - so", ["'", "quoted", "'", "-", "so"]),
-        ("e\u0301te\u0301 \u0928\u092e\u0938\u094d\u0924\u0947", ["e\u0301te\u0301", "\u0928\u092e\u0938\u094d\u0924\u0947"]),
-        ("?!", ["?", "!"]),
-        ("R$ 1.500,25, 9:30.", ["R$", "1.500,25", ",", "9:30", "."]),
-        ("US$3 2018-2019...", ["US$", "3", "2018-2019", "..."]),
-        (" \t\n", []),
-    ],
-)
-def test_tokens_are_words_and_single_signs(text, tokens):
-    assert pl.select(tokenize(pl.lit(text))).item().to_list() == tokens
 
 
 def test_an_unfetched_file_is_named(tmp_path):

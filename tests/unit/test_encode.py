@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from pipeline.config import CorpusConfig, EncodeConfig, PathSource, VectorsConfig
-from pipeline.corpora import EXAMPLE_SCHEMA
 from pipeline.encode import run
 from pipeline.examples import Examples
 from pipeline.layout import Layout
+from pipeline.reading import EXAMPLE_SCHEMA
 from pipeline.vocab import Vocab
 
 TAGGED = {"train": [("a b a", "X Y X"), ("c", "Y")], "val": [("d a", "X X")], "test": [("A b", "X Y")]}

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from pipeline.config import Columns, CorpusConfig, PathSource, SplitConfig
-from pipeline.corpora import EXAMPLE_SCHEMA
 from pipeline.errors import DataError
 from pipeline.layout import Layout
 from pipeline.prepare import run
+from pipeline.reading import EXAMPLE_SCHEMA
 
 SPLITS = ("train", "val", "test")
 ROWS = [f"{'up' if number % 2 else 'down'} word{number} here" for number in range(200)]

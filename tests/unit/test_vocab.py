@@ -8,7 +8,7 @@ import pytest
 
 from models.config import UNKNOWN_ID
 from pipeline.config import EncodeConfig
-from pipeline.vocab import NO_LABEL, RESERVED, Vocab, find_contractions
+from pipeline.vocab import NO_LABEL, RESERVED, Vocab
 
 
 def build(words: str, labels: str = "x", **config: object) -> Vocab:
@@ -73,33 +73,3 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     loaded = Vocab.load(tmp_path / "vocab.json")
     assert loaded == vocab
     np.testing.assert_array_equal(loaded.encode_forms(pl.Series(["é"])).word_ids, vocab.encode_forms(pl.Series(["é"])).word_ids)
-
-
-def contractions(*units: str) -> dict[str, list[str]]:
-    """Learn from units such as `plain` and `da=de+a`."""
-    rows = []
-    for unit in units:
-        written, _, parts = unit.partition("=")
-        rows += [(part, ("" if i else written) if parts else None) for i, part in enumerate((parts or written).split("+"))]
-    return find_contractions(pl.LazyFrame(rows, schema={"token": pl.String, "written": pl.String}, orient="row"))
-
-
-def test_a_contraction_is_what_a_corpus_splits():
-    assert contractions("sol", "da=de+a", "Da=De+a", "mar") == {"da": ["de", "a"]}
-
-
-def test_contractions_side_by_side_are_two():
-    assert contractions("da=de+a", "no=em+o") == {"da": ["de", "a"], "no": ["em", "o"]}
-
-
-def test_the_most_frequent_reading_of_a_contraction_is_taken():
-    assert contractions("x=a+b", "x=a+c", "x=a+c") == {"x": ["a", "c"]}
-
-
-def test_a_word_that_is_more_often_one_is_no_contraction():
-    assert contractions("consigo=com+si", "consigo", "consigo", "da=de+a") == {"da": ["de", "a"]}
-
-
-def test_a_contraction_keeps_its_capital():
-    vocab = Vocab(RESERVED, RESERVED, ("x",), True, 30, {"da": ["de", "a"]})
-    assert vocab.expand(["Da", "da", "DA", "Sol"]) == [["De", "a"], ["de", "a"], ["De", "a"], ["Sol"]]

@@ -1,0 +1,184 @@
+"""What every reader shares: the one schema, physical lines, rules they must keep, and the line that breaks one.
+
+Repaired without a word: a byte order mark, CRLF. Everything else that is not as its format says stops the reading, or leaves
+out the example where `skip_malformed` says so. Nothing is normalised: a word comes out as it stands in the file.
+"""
+
+import codecs
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.config import CorpusConfig
+from pipeline.errors import DataError
+
+EXAMPLE_SCHEMA = pl.Schema(
+    [
+        ("id", pl.String()),
+        ("text", pl.String()),
+        ("tokens", pl.List(pl.String)),
+        ("values", pl.List(pl.List(pl.Float32))),
+        ("labels", pl.List(pl.String)),
+        ("written", pl.List(pl.String)),
+    ]
+)
+"""`tokens` or `values`, and `labels`, say what an example is. `written` stands beside `tokens` where a corpus splits words
+that are written as one (Portuguese `da` into `de`, `a`): the whole at its first token, nothing ("") at the rest, null elsewhere.
+"""
+_WIDE = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+LINE = pl.col("line")
+# Stripping is several times faster than a pattern; these two run over every line.
+BLANK = LINE.str.strip_chars() == ""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file holds.
+
+    Attributes:
+        frame: the examples, in `EXAMPLE_SCHEMA`, in the order of the file.
+        skipped: examples left out as malformed.
+    """
+
+    frame: pl.LazyFrame
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a row is broken, and the text for it: what; why; fix."""
+
+    broken: pl.Expr
+    text: str
+
+
+NUL = Rule(LINE.str.contains("\0", literal=True), "holds a NUL; it is no text; fix: take the byte out")
+_TWICE = Rule(pl.lit(True), "names a sentence twice; a sent_id is unique in its file; fix: give it another")
+
+
+def scan_lines(path: Path, corpus: CorpusConfig) -> pl.LazyFrame:
+    """Scan the physical lines, without CR and byte order mark: `number` from 1, `line`."""
+    if not path.is_file():
+        raise DataError(f"{path}:1:1: is no file; the corpus names it in `splits`; fix: fetch again or mend the name")
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
+        raise DataError(f"{path}:1:1: is empty; a split needs examples; fix: fetch again or fill it")
+    wide = next((name for bom, name in _WIDE.items() if head.startswith(bom)), None)
+    if wide is not None:
+        raise DataError(f"{path}:1:1: is {wide}; files are read as {corpus.encoding}; fix: save it as UTF-8")
+    # polars reads UTF-8 alone; a latin-1 file, rare and small, is turned in memory.
+    source = path if corpus.encoding == "utf8" else path.read_bytes().decode("latin-1").encode()
+    lines = pl.scan_lines(source, glob=False, row_index_name="number", row_index_offset=1)
+    if head.startswith(codecs.BOM_UTF8):
+        stripped = pl.when(pl.col("number") == 1).then(LINE.str.strip_prefix("\ufeff"))
+        lines = lines.with_columns(line=stripped.otherwise(LINE))
+    return lines
+
+
+def number_sentences(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """Number the blocks between blank lines, in `sentence`."""
+    return lines.with_columns(sentence=BLANK.cum_sum())
+
+
+def find_broken(rows: pl.LazyFrame, rules: Sequence[Rule], unit: str = "number") -> pl.LazyFrame:
+    """Find the rows that break a rule: `number`, `line`, `problem`, and in `unit` what goes with a broken row."""
+    problem = pl.coalesce(*[pl.when(rule.broken).then(pl.lit(rule.text)) for rule in rules])
+    rows = rows.with_columns(problem=problem, unit=pl.col(unit))
+    return rows.filter(pl.col("problem").is_not_null()).select("number", "line", "unit", "problem")
+
+
+def sift(problems: Sequence[pl.LazyFrame], path: Path, corpus: CorpusConfig, ids: pl.LazyFrame | None = None) -> list[int]:
+    """Stop at the first problem or, where the corpus says so, give the units to leave out.
+
+    Args:
+        ids: `id` and its `sentence`; none may come twice.
+
+    Raises:
+        DataError: naming the line.
+    """
+    found = collect([*problems, *([ids] if ids is not None else [])], path)
+    if ids is not None:
+        twice = found.pop().filter(~pl.col("id").is_first_distinct())
+        found.append(find_broken(twice.lazy(), [_TWICE], "sentence").collect())
+    wrong = pl.concat(found, how="diagonal_relaxed").sort("number")
+    if wrong.is_empty():
+        return []
+    number, line, problem = wrong.select("number", "line", "problem").row(0)
+    more = f" (and {len(wrong) - 1:,} more lines)" if len(wrong) > 1 else ""
+    text = f"{path}:{number}:1: {line[:60]!r} {problem}{more}"
+    if not corpus.skip_malformed:
+        raise DataError(text)
+    units: list[int] = wrong["unit"].unique().to_list()
+    _log.warning("%d malformed examples left out; the first: %s", len(units), text)
+    return units
+
+
+def collect(frames: Sequence[pl.LazyFrame], path: Path) -> list[pl.DataFrame]:
+    """Run queries over a file together, naming the line where its bytes are no text."""
+    try:
+        return pl.collect_all(frames, engine="streaming")
+    except pl.exceptions.ComputeError:
+        _check_encoding(path)
+        raise
+
+
+def _check_encoding(path: Path) -> None:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = f"0x{line[error.start]:02x}"
+                what = f"{path}:{number}:{error.start + 1}: holds the byte {byte}; it is not UTF-8"
+                raise DataError(f"{what}; fix: save it as UTF-8 or set `encoding: latin1`") from None
+
+
+def first_row(rows: pl.LazyFrame, path: Path) -> pl.DataFrame:
+    """Read the first row alone."""
+    (first,) = collect([rows.head(1)], path)
+    if first.is_empty():
+        raise DataError(f"{path}:1:1: holds no example of its format; fix: check `format` and the file")
+    return first
+
+
+def keep(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
+    """Leave out the rows numbered in `skip` and name each other one after its place in the file."""
+    return rows.filter(~pl.col("number").is_in(skip)).with_columns(id=_place(path))
+
+
+def _place(path: Path) -> pl.Expr:
+    return pl.format("{}:{}", pl.lit(path.name), pl.col("number"))
+
+
+def gather(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
+    """Gather the words of each sentence; without a `sent_id` it is named after the place of its first word."""
+    kept = rows.filter(~pl.col("sentence").is_in(skip)) if skip else rows
+    # The numbers of sentences rise; told so, polars groups them in a stream.
+    sentences = kept.set_sorted("sentence").group_by("sentence", maintain_order=True)
+    grouped = sentences.agg(
+        pl.col("number").first(),
+        pl.col("sent_id").first(),
+        tokens="token",
+        labels="label",
+        written="written",
+    )
+    is_named = pl.col("sent_id").fill_null("") != ""
+    return to_schema(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(_place(path))))
+
+
+def to_schema(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Bring rows to `EXAMPLE_SCHEMA`; a column that they lack is null."""
+    names = rows.collect_schema().names()
+    return rows.select(
+        (pl.col(name) if name in names else pl.lit(None)).cast(kind).alias(name) for name, kind in EXAMPLE_SCHEMA.items()
+    )
