@@ -1,6 +1,6 @@
 """What a network is made of, as data: plain dataclasses that need neither torch nor a validator to be read.
 
-Ranges stand in the annotations; `pipeline.config` has them checked when a file is read. Nothing here builds anything.
+Ranges stand in the annotations; `pipeline.params` has them checked when a file is read. Nothing here builds anything.
 """
 
 from dataclasses import dataclass

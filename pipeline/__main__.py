@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config import Catalogue, Config, CorpusConfig, PipelineConfig, load_config
+from pipeline.config import Catalogue, Config, CorpusConfig, PipelineConfig
 from pipeline.errors import ParamsError, UnrollError
 from pipeline.layout import Layout
+from pipeline.params import load_config
 
 INTERRUPTED = 130
 

@@ -71,8 +71,8 @@ def _disk() -> tuple[str, bool]:
 
 
 def _project() -> tuple[str, bool]:
-    from pipeline.config import load_config
     from pipeline.errors import ParamsError
+    from pipeline.params import load_config
 
     try:
         config, catalogue = load_config()

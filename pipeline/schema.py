@@ -2,10 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-from pipeline.config import Catalogue, Config, json_schema
+from pipeline.config import Catalogue, Config
 
 SCHEMAS = {"params.schema.json": Config, "corpora.schema.json": Catalogue}
+
+
+def json_schema(root: type) -> dict[str, Any]:
+    """Give the JSON Schema of a file, for editors. `root` is `Config` or `Catalogue`."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(root).json_schema()
 
 
 def write(folder: Path = Path("docs")) -> None:

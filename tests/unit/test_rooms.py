@@ -78,7 +78,7 @@ def test_no_stage_imports_another(name):
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("pipeline.config", ("torch", "ray", "mlflow", "pydantic", "polars")),
+        ("pipeline.params", ("torch", "ray", "mlflow", "pydantic", "polars")),
         ("pipeline.__main__", ("torch", "ray", "mlflow", "polars")),
         ("pipeline.loop", ("ray", "mlflow", "polars", "pydantic", "ruamel")),
     ],

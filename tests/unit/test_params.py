@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Catalogue, Config, json_schema, load_config
+from pipeline.config import Catalogue, Config
 from pipeline.errors import ParamsError
+from pipeline.params import load_config
+from pipeline.schema import json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 PARAMS = """\
