@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.errors import InfrastructureError
+
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -23,6 +25,8 @@ SETTINGS = {
 """MLflow's own settings, put into the environment by whoever starts a process, before mlflow is imported."""
 
 _METRICS_PER_CALL = 1000
+_MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
+"""What MLflow answers where a run, a model, a version or an alias is not there."""
 
 
 def tracking_uri() -> str:
@@ -92,7 +96,8 @@ class Run:
         client = _client()
         try:
             client.get_run(run_id)
-        except MlflowException:
+        except MlflowException as error:
+            _demand_missing(error)
             return None
         client.update_run(run_id, status="RUNNING")
         return cls(run_id)
@@ -165,7 +170,8 @@ def champion(name: str) -> Version | None:
 
     try:
         return _version(_client().get_model_version_by_alias(name, "champion"))
-    except MlflowException:
+    except MlflowException as error:
+        _demand_missing(error)
         return None
 
 
@@ -238,7 +244,21 @@ def download_model(uri: str) -> Path:
     try:
         return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "model"
     except MlflowException as error:
+        _demand_missing(error)
         raise LookupError(str(error).splitlines()[0]) from error
+
+
+def _demand_missing(error: Any) -> None:
+    """Let an error of MLflow pass that says a thing is not there; a store that fails must not look like an empty one.
+
+    Raises:
+        InfrastructureError: the store failed.
+    """
+    if error.error_code not in _MISSING:
+        reason = str(error).splitlines()[0]
+        raise InfrastructureError(
+            f"{tracking_uri()}: MLflow failed; {reason}; fix: see that the server runs, then try again"
+        ) from error
 
 
 def git_commit() -> str:
