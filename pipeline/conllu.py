@@ -37,7 +37,8 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
     field = pl.col("field").struct
     words = (
         lines.with_columns(sent_id=sent_id, field=LINE.str.splitn("\t", max(form, label) + 2))
-        .with_columns(index=field[0].cast(pl.UInt32, strict=False), range=_range_so_far())
+        .with_columns(index=field[0].cast(pl.UInt32, strict=False))
+        .with_columns(range=_range_so_far())
         .filter(pl.col("index").is_not_null())
         .select("number", "sentence", "sent_id", token=field[form], label=field[label], written=_written())
     )
@@ -87,8 +88,8 @@ def _word_lines(lines: pl.LazyFrame, last_column: int) -> pl.LazyFrame:
 def _range_so_far() -> pl.Expr:
     """Carry the last range downwards: its sentence, first and last word, and how it is written."""
     field = pl.col("field").struct
-    # A word's id has no "-", a range's has; other lines are not split.
-    bounds = pl.when(LINE.str.contains(r"^\d+-")).then(field[0]).str.splitn("-", 2).struct
+    # Most lines are words; what is null is not split.
+    bounds = pl.when(pl.col("index").is_null()).then(field[0]).str.splitn("-", 2).struct
     last = bounds[1].cast(pl.UInt32, strict=False)
     found = pl.struct("sentence", first=bounds[0].cast(pl.UInt32, strict=False), last=last, form=field[1])
     return pl.when(last.is_not_null()).then(found).forward_fill()
