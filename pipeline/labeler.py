@@ -4,8 +4,9 @@ Its folder holds weights, the network's shape and vocabularies, with a manifest 
 depend on what else is asked at the same time: no layer reads padding.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,10 @@ from pipeline.words import expand, tokenize
 
 _BATCH_TOKENS = 4096
 """Steps per batch, padding included: enough to keep the kernels busy, small enough for any machine's memory."""
+
+
+Steps = Sequence[Sequence[float]] | NDArray[np.float32]
+"""(T, I) numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Labeler:
         return self.network.sizes.task == "tagging"
 
     def label_texts(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Label raw texts, cut into words the way the corpora are.
+        """Label raw texts, cut into words the way the corpora are; where the input is numeric, JSON lists of steps.
 
         A contraction that train taught, such as Portuguese `da`, is read as its words and stays one in the answer, with
         their labels joined: `ADP+DET`.
@@ -72,13 +77,18 @@ class Labeler:
         Returns:
             One dictionary per text, in order: `words`, `labels`, `probabilities` of a tagger; `label`, `probability` of a
             classifier.
+
+        Raises:
+            DataError: a sequence to classify has no words, or is no list of steps.
         """
+        if self.network.sizes.vector_size:
+            return [_of_sequence(answer) for answer in self.label_values(self._read_steps(texts))]
         frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
         texts_words: list[list[str]] = frame.select(tokenize(pl.col("text"))).to_series().to_list()
         expanded = [expand(words, self.vocab.contractions) for words in texts_words]
         answers = self.label_tokens([[part for parts in row for part in parts] for row in expanded])
         if not self.is_tagger:
-            return [{"label": answer.labels[0], "probability": answer.probabilities[0]} for answer in answers]
+            return [_of_sequence(answer) for answer in answers]
         return [
             {"words": words, **_joined(answer, [len(parts) for parts in row])}
             for words, row, answer in zip(texts_words, expanded, answers, strict=True)
@@ -102,9 +112,9 @@ class Labeler:
                 answers[i] = answer
         return answers
 
-    def label_values(self, values: Sequence[Sequence[Sequence[float]]]) -> list[Answer]:
+    def label_values(self, values: Sequence[Steps]) -> list[Answer]:
         """Label sequences of numeric steps, each at least one step long; the answers come in their order."""
-        flat = np.array([step for steps in values for step in steps], dtype=np.float32)
+        flat = np.concatenate([np.asarray(steps, dtype=np.float32) for steps in values])
         return self.label_examples(Examples(_offsets(values), values=flat))
 
     @torch.inference_mode()
@@ -121,11 +131,29 @@ class Labeler:
                     answers[row] = Answer([names[i]], [p])
         return [answers[row] for row in range(len(examples))]
 
+    def _read_steps(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
+        return [_steps(text, f"text {i}", self.network.sizes.vector_size) for i, text in enumerate(texts, start=1)]
+
     def _encode(self, tokens: Sequence[Sequence[str]]) -> Examples:
         flat = pl.Series([word for words in tokens for word in words], dtype=pl.String)
         forms = flat.unique().sort()
         index = flat.to_frame("form").join(forms.to_frame("form").with_row_index(), on="form", how="left", maintain_order="left")
         return Examples(_offsets(tokens), tokens=index["index"].to_numpy().astype(np.int32), forms=self.vocab.encode_forms(forms))
+
+
+def _steps(text: str, name: str, size: int) -> NDArray[np.float32]:
+    """Read steps of numbers, (T, size), from JSON."""
+    try:
+        steps = np.asarray(json.loads(text), dtype=np.float32)
+    except (ValueError, TypeError):
+        steps = np.empty(0, np.float32)
+    if steps.ndim != 2 or not len(steps) or steps.shape[1] != size or not np.isfinite(steps).all():
+        raise DataError(f"{name} is no JSON list of steps of {size} finite numbers; the model reads nothing else; fix: mend it")
+    return steps
+
+
+def _of_sequence(answer: Answer) -> dict[str, Any]:
+    return {"label": answer.labels[0], "probability": answer.probabilities[0]}
 
 
 def _joined(answer: Answer, widths: list[int]) -> dict[str, Any]:
@@ -137,5 +165,5 @@ def _joined(answer: Answer, widths: list[int]) -> dict[str, Any]:
     }
 
 
-def _offsets(sequences: Sequence[Sequence[object]]) -> NDArray[np.int64]:
+def _offsets(sequences: Sequence[Sized]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum([len(steps) for steps in sequences])]).astype(np.int64)

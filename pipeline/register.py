@@ -63,7 +63,8 @@ def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float
     tags |= {section: json.dumps(labeler.meta[section]) for section in ("model", "train")}
     tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name}
     text = _describe(name, corpus_name, labeler, metrics, run_id)
-    example = ["A short text .", "Another one ."]
+    size = labeler.network.sizes.vector_size
+    example = [json.dumps([[0.0] * size])] if size else ["A short text .", "Another one ."]
     return tracking.register(name, run_id, layout.model_dir, example, tags, text)
 
 

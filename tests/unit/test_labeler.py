@@ -25,9 +25,9 @@ VOCAB = Vocab(
 )
 
 
-def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None) -> Labeler:
+def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None, vector_size=0) -> Labeler:
     """Save a drawn network as the stage train does, and load it."""
-    sizes = Sizes(task, len(VOCAB.words), len(VOCAB.chars), len(VOCAB.labels))
+    sizes = Sizes(task, len(VOCAB.words), len(VOCAB.chars), len(VOCAB.labels), vector_size)
     VOCAB.save(folder / "vocab.json")
     meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length}
     network = build_network(model, sizes, seed=1)
@@ -95,3 +95,17 @@ def test_a_model_folder_that_was_altered_is_not_loaded(tmp_path):
     path.write_text(path.read_text().replace("dois", "mais"))
     with pytest.raises(IntegrityError, match=r"vocab\.json.*is not what was written"):
         Labeler.load(tmp_path / "model")
+
+
+def test_numeric_sequences_come_as_json(tmp_path):
+    labeler = make_labeler(tmp_path, "classification", vector_size=2)
+    texts = ["[[1, 2], [3, 4.5]]", "[[0, -1]]"]
+    assert [answer["label"] for answer in labeler.label_texts(texts)] == [
+        answer.labels[0] for answer in labeler.label_values([[[1, 2], [3, 4.5]], [[0, -1]]])
+    ]
+
+
+@pytest.mark.parametrize("text", ["words", "[]", "[[1, 2], [3]]", "[[1, 2, 3]]", '[["a", "b"]]', "[[1, NaN]]", "{}"])
+def test_what_is_no_list_of_steps_is_named(tmp_path, text):
+    with pytest.raises(DataError, match="text 2 is no JSON list of steps of 2 finite numbers"):
+        make_labeler(tmp_path, "classification", vector_size=2).label_texts(["[[1, 2]]", text])
