@@ -192,7 +192,7 @@ class TrainConfig:
     patience: Count = 3
     """Epochs without a better validation score before training stops; 0 never stops early."""
     monitor: Literal["accuracy", "entity_f1", "loss"] = "accuracy"
-    """The validation score that picks the best epoch. `entity_f1` asks for BIO labels."""
+    """The validation score that picks the best epoch; of equal ones the lower loss. `entity_f1` asks for BIO labels."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """Of the arithmetic; bfloat16 keeps the weights in float32."""
     checkpoint_seconds: Annotated[float, Range(gt=0)] = 30.0

@@ -28,7 +28,7 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
     metrics = {f"test/{name}": value for name, value in scores.items()}
     metrics |= {f"test/floor_{name}": value for name, value in floor.items()}
     _warn_where_floor_wins(scores, floor)
-    _write_report(layout.report_dir, labeler.meta["history"], test, predicted, metrics)
+    _write_report(layout.report_dir, labeler.meta, test, predicted, metrics)
     tracked = _run_of(labeler.meta, layout)
     (layout.report_dir / "run.json").write_text(json.dumps({"run_id": tracked.run_id}), encoding="utf-8")
     tracked.log(metrics)
@@ -53,17 +53,15 @@ def _warn_where_floor_wins(scores: dict[str, float], floor: dict[str, float]) ->
             logger.warning("test/%s %.4f is below the floor, %.4f: the cheap way is better here", name, value, floor[name])
 
 
-def _write_report(
-    folder: Path, history: list[dict[str, float]], test: Split, predicted: Sequences, metrics: dict[str, float]
-) -> None:
+def _write_report(folder: Path, meta: dict[str, Any], test: Split, predicted: Sequences, metrics: dict[str, float]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     gold, flat = test.flat_labels, [label for labels in predicted for label in labels]
     rows = label_table(gold, flat)
     labels = sorted({*gold, *flat})
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
-    _write_csv(folder / "history.csv", history)
+    _write_csv(folder / "history.csv", meta["history"])
     _write_csv(folder / "labels.csv", [dict(row) for row in rows])
-    plot_learning_curves(history, folder / "learning_curves.png")
+    plot_learning_curves(meta["history"], meta["best_epoch"], folder / "learning_curves.png")
     plot_confusion(confusion(gold, flat, labels), labels, folder / "confusion.png")
     plot_label_f1(rows, folder / "label_f1.png")
 

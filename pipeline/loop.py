@@ -63,6 +63,7 @@ class Progress:
         num_targets: labels in those steps.
         seconds: of training, in all.
         best_score: the best validation score so far; higher is better.
+        best_loss: the validation loss beside it, which decides between equal scores.
         best_epoch: the epoch, from 1, that reached it; 0 where none is done.
         history: one row of metrics per finished epoch.
         is_done: whether training has ended.
@@ -74,9 +75,14 @@ class Progress:
     num_targets: int = 0
     seconds: float = 0.0
     best_score: float = -math.inf
+    best_loss: float = math.inf
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     is_done: bool = False
+
+
+_INFINITE = ("best_score", "best_loss")
+"""Fields of `Progress` that begin at infinity, which JSON does not have."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ class Training:
         tensors |= {f"average.{i}": value for i, value in enumerate(self.average)}
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
-        return tensors, vars(self.progress) | {"best_score": str(self.progress.best_score)}
+        return tensors, vars(self.progress) | {name: str(getattr(self.progress, name)) for name in _INFINITE}
 
     def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Become the training that `state` was taken of."""
@@ -139,7 +145,7 @@ class Training:
             i, _, key = name.partition(".")
             optimizer["state"].setdefault(int(i), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
-        self.progress = Progress(**{**progress, "best_score": float(progress["best_score"])})
+        self.progress = Progress(**progress | {name: float(progress[name]) for name in _INFINITE})
 
     def swap_average(self) -> None:
         """Exchange the weights with their running average; twice leaves them as they were."""
@@ -299,9 +305,10 @@ def _end_epoch(
     metrics |= {f"val/{name}": value for name, value in evaluate(training.network, val, bio, device).items()}
     metrics |= {"train/seconds": progress.seconds, "train/tokens_per_second": tokens_per_second}
     score = -metrics["val/loss"] if config.monitor == "loss" else metrics[f"val/{config.monitor}"]
-    is_best = score > progress.best_score
+    loss = metrics["val/loss"]
+    is_best = (score, -loss) > (progress.best_score, -progress.best_loss)
     if is_best:
-        progress.best_score, progress.best_epoch = score, progress.epoch + 1
+        progress.best_score, progress.best_loss, progress.best_epoch = score, loss, progress.epoch + 1
         training.best = {name: value.clone() for name, value in training.network.state_dict().items()}
     training.swap_average()
     progress.history.append(metrics)

@@ -55,12 +55,12 @@ LOSSES = {"train/loss": ("train", GREY), "val/loss": ("val", BLUE)}
 SCORES = {"val/entity_f1": ("entity F1", BLUE), "val/accuracy": ("accuracy", GREEN)}  # the first there names the best
 
 
-def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
+def plot_learning_curves(history: list[dict[str, float]], best_epoch: int, path: Path) -> None:
     """Draw losses and scores over epochs, the best epoch marked.
 
     Args:
-        history: a row per epoch with `epoch` and any of the keys of LOSSES and SCORES; best is the highest entity F1,
-            or accuracy where there is none; the first one of equals.
+        history: a row per epoch, from 1, with `epoch` and any of the keys of LOSSES and SCORES.
+        best_epoch: the one whose weights were kept.
         path: the PNG to write.
     """
     with _picture(path, width=11, height=4.2) as figure:
@@ -72,7 +72,7 @@ def plot_learning_curves(history: list[dict[str, float]], path: Path) -> None:
         score_axes.yaxis.set_major_formatter(_percent)
         key = next((key for key in SCORES if any(key in row for row in history)), None)
         if key is not None:
-            best = max((row for row in history if key in row), key=lambda row: row[key])
+            best = history[best_epoch - 1]
             name, colour = SCORES[key]
             score_axes.plot(best["epoch"], best[key], "o", color=colour, markersize=9, markeredgecolor="white")
             _note(score_axes, f"best {name}: {best[key]:.2%}, epoch {best['epoch']:.0f}", ORANGE)

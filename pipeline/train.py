@@ -175,14 +175,14 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
             emit(result)
             told = time.monotonic()
     if is_first:
-        history, num_parameters = training.progress.history, sum(p.numel() for p in training.network.parameters())
         meta = {
             "model": asdict(job.model),
             "train": asdict(job.train),
             "sizes": asdict(sizes),
             "max_length": summary["max_length"],
-            "history": history,
-            "num_parameters": num_parameters,
+            "history": training.progress.history,
+            "best_epoch": training.progress.best_epoch,
+            "num_parameters": sum(p.numel() for p in training.network.parameters()),
         }
         save_checkpoint(job.final_dir, training.network.state_dict(), meta)
 

@@ -80,8 +80,16 @@ def test_at_the_end_the_network_holds_the_best_epochs_weights():
     assert evaluate(training.network, _data()[1], None, CPU)["loss"] == min(losses)
 
 
+def test_of_equal_scores_the_lower_loss_is_the_best():
+    config = dataclasses.replace(CONFIG, lr=1e-6, decay="none", warmup=0.0, average=0.0, epochs=4)
+    training = Training(make_network(), config)
+    rows = _epochs(_fit(training))
+    assert len({row["val/accuracy"] for row in rows}) == 1
+    assert training.progress.best_epoch == 1 + min(range(4), key=lambda epoch: rows[epoch]["val/loss"]) > 1
+
+
 def test_training_stops_early_when_the_score_no_longer_rises():
-    config = dataclasses.replace(CONFIG, epochs=50, patience=2, lr=1e-12)
+    config = dataclasses.replace(CONFIG, epochs=50, patience=2, lr=1e-30)
     assert len(_epochs(_fit(Training(make_network(), config)))) == 3
 
 
