@@ -55,7 +55,7 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     summary = {"sizes": asdict(sizes), "max_length": max_length, "unknown_words": unknown, "vector_coverage": coverage}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     counted = {"words": vocab.words, "contractions": vocab.contractions, "characters": vocab.chars, "labels": vocab.labels}
-    print(f"{layout.pipeline}: " + ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items()))
+    print(f"{layout.pipeline}: " + ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items() if entries))
     _print_shares(layout.pipeline, unknown, coverage)
 
 
