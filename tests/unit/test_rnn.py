@@ -99,6 +99,17 @@ def test_the_last_column_would_be_wrong_final_states():
     assert not torch.allclose(outputs[:, -1], last)
 
 
+def test_dropout_stands_before_each_layer_and_only_in_training():
+    stack = _stack(hidden=(5, 4), bidirectional=False)
+    stack.dropout.p = 1.0  # nothing comes through
+    read = []
+    for layer in stack.layers:
+        layer.register_forward_hook(lambda _module, inputs, _result: read.append(bool(inputs[0].any())))
+    stack.train()(_inputs(), LENGTHS)
+    stack.eval()(_inputs(), LENGTHS)
+    assert read == [False, False, True, True]
+
+
 def test_a_cut_layer_leaves_the_layers_below_as_they_were():
     stack, x = _stack(hidden=(5, 4, 3), bidirectional=False), _inputs()
     seen = []
