@@ -76,7 +76,7 @@ def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, 
     task = "a label per word" if labeler.is_tagger else "one label per text"
     scores = {key.removeprefix("test/"): value for key, value in metrics.items()}
     rows = [
-        f"| {key} | \u2003{value:.2%} | " + (f"\u2003{scores[f'floor_{key}']:.2%} |" if f"floor_{key}" in scores else "|")
+        f"| {key} | &emsp;{value:.2%} | " + (f"&emsp;{scores[f'floor_{key}']:.2%} |" if f"floor_{key}" in scores else "|")
         for key, value in scores.items()
         if not key.startswith("floor_")
     ]
@@ -84,7 +84,7 @@ def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, 
         [
             f"**{name}**: {task}, trained on {corpus_name}. Network: {kind}, {meta['num_parameters']:,} parameters. "
             f"Load it with `mlflow.pyfunc.load_model('models:/{name}@champion').predict([text, ...])`.\n",
-            "| on test | \u2003model | \u2003floor |\n| --- | ---: | ---: |",
+            "| on test | &emsp;model | &emsp;floor |\n| --- | ---: | ---: |",
             *rows,
             *(f"\n![{picture}]({tracking.artifact_link(run_id, f'report/{picture}.png')})" for picture in PICTURES),
         ]

@@ -66,6 +66,13 @@ def test_the_backward_half_of_the_character_encoder_has_read_the_whole_word():
     assert not torch.allclose(ends[0, 3:], ends[1, 3:])
 
 
+def test_the_backward_half_of_the_character_encoder_reads_from_the_end():
+    encoder = CharacterEncoder(num_chars=9, char_size=4, hidden=3, dropout=0.0)
+    encoder.back.load_state_dict(encoder.ahead.state_dict())
+    ends = encoder(torch.tensor([[2, 3, 0], [3, 2, 0], [4, 5, 6], [6, 5, 4]]), torch.tensor([2, 2, 3, 3]))
+    torch.testing.assert_close(ends[[0, 2], 3:], ends[[1, 3], :3])
+
+
 def test_groups_of_words_cover_all_rows_in_order():
     lengths = torch.tensor([1, 1, 2, 3, 3, 3, 9, 20])
     rows = [row for group in length_groups(lengths) for row in range(8)[group]]
