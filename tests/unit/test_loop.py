@@ -58,6 +58,13 @@ def test_a_step_follows_the_gradient_of_its_mean_loss_per_label(task):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
 
 
+def test_a_gradient_is_no_longer_than_allowed():
+    training, (train, val) = Training(make_network(), dataclasses.replace(CONFIG, clip_norm=0.01)), _data()
+    next(fit(training, train, val, None, CPU))
+    norms = torch.stack([p.grad.norm() for p in training.parameters])
+    assert norms.norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
 def test_a_resumed_training_equals_an_unbroken_one_to_the_bit(stop_after):
     whole = Training(make_network(DROPPING), CONFIG)
