@@ -79,7 +79,7 @@ def job_of(base: Job, chosen: dict[str, Any], folder: Path, trial_id: str) -> Jo
     if "layers" in chosen or "hidden" in chosen:
         model = replace(model, hidden=(hidden,) * layers)
     if "lr" in chosen:
-        train = replace(train, lr=chosen["lr"])
+        train = replace(train, lr=float(f"{chosen['lr']:.3g}"))  # a number that a person would write
     return replace(base, model=model, train=train, checkpoint_dir=folder / trial_id)
 
 
