@@ -18,6 +18,13 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert tensors["w"].tolist() == [2.0, 2.0, 2.0] and meta == {"value": 2.0}
 
 
+def test_what_an_interrupted_writing_left_does_not_come_into_the_next(tmp_path):
+    (tmp_path / "step-1.partial").mkdir()
+    (tmp_path / "step-1.partial" / "half.safetensors").write_bytes(b"half")
+    names = {path.name for path in _save(tmp_path / "step-1").iterdir()}
+    assert names == {"tensors.safetensors", "meta.json", "manifest.json"}
+
+
 @pytest.mark.parametrize("name", ["tensors.safetensors", "meta.json", "manifest.json"])
 def test_one_flipped_byte_is_detected(tmp_path, name):
     path = _save(tmp_path / "step-1") / name

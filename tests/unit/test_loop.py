@@ -65,6 +65,25 @@ def test_a_gradient_is_no_longer_than_allowed():
     assert norms.norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
+def test_what_is_evaluated_and_kept_is_the_running_average_of_the_weights():
+    training = Training(make_network(DROPPING), dataclasses.replace(CONFIG, epochs=1, average=0.9))
+    expected = [p.detach().clone() for p in training.parameters]
+    for result in fit(training, *_data(), None, CPU):
+        if not isinstance(result, EpochResult):
+            decay = min(0.9, result.step / (9 + result.step))  # begins as a mean of the steps so far
+            expected = [decay * a + (1 - decay) * p.detach() for a, p in zip(expected, training.parameters, strict=True)]
+        else:
+            loss = result.metrics["val/loss"]
+    for ours, theirs in zip(training.parameters, expected, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs, atol=1e-12, rtol=0)
+    assert evaluate(training.network, _data()[1], None, CPU)["loss"] == loss
+
+
+def test_nothing_is_dropped_where_a_network_is_evaluated():
+    network = make_network(DROPPING).train()
+    assert evaluate(network, _data()[1], None, CPU) == evaluate(network.train(), _data()[1], None, CPU)
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
 def test_a_resumed_training_equals_an_unbroken_one_to_the_bit(stop_after):
     whole = Training(make_network(DROPPING), CONFIG)
