@@ -102,9 +102,9 @@ class Run:
         client.update_run(run_id, status="RUNNING")
         return cls(run_id)
 
-    def last_step(self, metric: str) -> int:
-        """Give the highest step at which a metric was logged; 0 where it never was."""
-        return max((int(point.step) for point in _client().get_metric_history(self.run_id, metric)), default=0)
+    def steps(self, metric: str) -> set[int]:
+        """Give the steps at which a metric was logged."""
+        return {int(point.step) for point in _client().get_metric_history(self.run_id, metric)}
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics at one step."""

@@ -46,6 +46,8 @@ _SHOW_SECONDS = 0.5
 _GLOO_TIMEOUT_SECONDS = 300
 _LISTENER_SECONDS = 30
 _ENDED = "ended"
+_EPOCH_METRIC = "train/loss"
+"""Logged once for every epoch, so that its steps tell which epochs were tracked."""
 
 Emit = Callable[[StepResult | EpochResult], None]
 
@@ -80,8 +82,8 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
     try:
         with TrainingDisplay(layout.pipeline, train.epochs, train.monitor) as display:
             if not job.final_dir.exists():
-                _train_on_ray(job, scaling, Listener(tracked, display))
-        _catch_up(tracked, job)
+                _train_on_ray(job, scaling, _listener(job, tracked, display))
+        track_missing(tracked, load_checkpoint(job.final_dir)[1]["history"])
     except BaseException as error:
         tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
@@ -203,9 +205,7 @@ class Listener:
 
     def __init__(self, tracked: Run, display: TrainingDisplay) -> None:
         self._tracked, self._display = tracked, display
-        self._last_epoch = tracked.last_step("train/loss")
-        if self._last_epoch:
-            display.say(f"goes on after epoch {self._last_epoch}, in run {tracked.run_id}")
+        self._epochs = tracked.steps(_EPOCH_METRIC)
 
     def __call__(self, result: StepResult | EpochResult) -> None:
         """Take one message, in the order they were sent."""
@@ -213,16 +213,26 @@ class Listener:
             self._display.on_step(result)
         else:
             self._display.on_epoch(result)
-            if result.epoch > self._last_epoch:
+            if result.epoch not in self._epochs:
                 self._tracked.log(result.metrics, step=result.epoch)
-                self._last_epoch = result.epoch
+                self._epochs.add(result.epoch)
 
 
-def _catch_up(tracked: Run, job: Job) -> None:
+def _listener(job: Job, tracked: Run, display: TrainingDisplay) -> Listener:
+    """Make the listener of a training, which may be one that goes on from a checkpoint."""
+    found = newest_checkpoint(job.checkpoint_dir)
+    if found is not None:
+        progress = found[1]
+        track_missing(tracked, progress["history"])
+        display.say(f"goes on in epoch {progress['epoch'] + 1} after step {progress['step']}, in run {tracked.run_id}")
+    return Listener(tracked, display)
+
+
+def track_missing(tracked: Run, history: list[dict[str, float]]) -> None:
     """Track the epochs that were trained while nobody listened."""
-    last = tracked.last_step("train/loss")
-    for row in load_checkpoint(job.final_dir)[1]["history"]:
-        if row["epoch"] > last:
+    known = tracked.steps(_EPOCH_METRIC)
+    for row in history:
+        if row["epoch"] not in known:
             tracked.log(row, step=int(row["epoch"]))
 
 

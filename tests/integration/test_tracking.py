@@ -3,9 +3,11 @@
 import socket
 
 import pytest
+from mlflow import MlflowClient
 
 from pipeline import tracking
 from pipeline.errors import InfrastructureError
+from pipeline.train import track_missing
 
 
 @pytest.fixture
@@ -28,6 +30,15 @@ def test_what_is_not_in_the_store_is_nothing(empty_store):
     assert tracking.Run.find("0" * 32) is None
     with pytest.raises(LookupError):
         tracking.download_model("models:/nobody@champion")
+
+
+def test_an_epoch_that_nobody_heard_of_is_tracked_once_all_the_same(empty_store):
+    run = tracking.Run.start("some", "run", {}, {})
+    run.log({"train/loss": 0.2}, step=2)
+    for _ in range(2):
+        track_missing(run, [{"epoch": 1.0, "train/loss": 0.3}, {"epoch": 2.0, "train/loss": 0.2}])
+    points = MlflowClient(tracking.tracking_uri()).get_metric_history(run.run_id, "train/loss")
+    assert sorted((point.step, point.value) for point in points) == [(1, 0.3), (2, 0.2)]
 
 
 @pytest.mark.parametrize("ask", [tracking.champion, tracking.Run.find])
