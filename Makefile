@@ -4,8 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-# uv trusts whom the machine trusts, as pip does
+# uv trusts whom the machine trusts, as pip does,
 export UV_SYSTEM_CERTS := true
+# compiles once what every process would, where Python may not write its bytecode
+export UV_COMPILE_BYTECODE := true
 # and looks for wheels where pip is told to look, such as a folder with a CPU build of torch
 FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
