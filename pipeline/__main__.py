@@ -1,7 +1,6 @@
 """The command line: one command per stage, and what a person asks in between. Only the command at hand is imported."""
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.config import Catalogue, Config, CorpusConfig, PipelineConfig
+from pipeline.environment import set_environment
 from pipeline.errors import ParamsError, UnrollError
 from pipeline.layout import Layout
 from pipeline.params import load_config
@@ -133,10 +133,7 @@ def doctor() -> None:
 
 def main() -> None:
     """Run a command; what a person can mend ends in one message and its exit code."""
-    from pipeline.tracking import SETTINGS
-
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         app()

@@ -7,28 +7,17 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import ray
+from ray.exceptions import RaySystemError
 
 import models
 import pipeline
 from pipeline.config import ScalingConfig
+from pipeline.environment import RAY
 from pipeline.errors import InfrastructureError
 
 _PROBE_SECONDS = 5.0
 _MOST_CPU_WORKERS = 4
 """More processes than this gain little on one machine's cores: the network is small beside its gradient's journey."""
-
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-"""Ray's own settings: nothing sent home, quick answers between controller and workers, each line printed once."""
 
 
 @contextmanager
@@ -41,15 +30,18 @@ def connected(least_cpus: int = 1) -> Iterator[None]:
     Raises:
         InfrastructureError: the cluster does not answer.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
     address = os.environ.get("RAY_ADDRESS")
     quiet = ray.LoggingConfig(log_level="ERROR")
     if address and address != "local":
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
         _probe(address)
-        code = {"py_modules": [models, pipeline], "env_vars": _SETTINGS}
-        ray.init(address=address, runtime_env=code, logging_config=quiet, log_to_driver=False)
+        code = {"py_modules": [models, pipeline], "env_vars": RAY}
+        try:
+            ray.init(address=address, runtime_env=code, logging_config=quiet, log_to_driver=False)
+        except (ConnectionError, RaySystemError) as error:
+            raise InfrastructureError(
+                f"RAY_ADDRESS={address}: the cluster does not take us in; {str(error).splitlines()[0]}; fix: use the cluster's "
+                "token (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH) and its versions of Ray and Python"
+            ) from error
     else:
         num_cpus = max(os.cpu_count() or 1, least_cpus)
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, logging_config=quiet, log_to_driver=False)

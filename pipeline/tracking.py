@@ -15,15 +15,6 @@ from urllib.parse import urlencode
 
 from pipeline.errors import InfrastructureError
 
-SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-"""MLflow's own settings, put into the environment by whoever starts a process, before mlflow is imported."""
-
 _METRICS_PER_CALL = 1000
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""
