@@ -101,7 +101,8 @@ def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: L
         ParamsError: `model` does not fit the encoded corpus.
     """
     check_model(model, layout)
-    encoded = {path.name: file_sha256(path) for path in sorted(layout.encoded_dir.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(layout.encoded_dir.rglob("*")) if path.is_file()]
+    encoded = {path.relative_to(layout.encoded_dir).as_posix(): file_sha256(path) for path in files}
     key = hashlib.sha256(json.dumps([asdict(model), asdict(train), encoded], sort_keys=True).encode()).hexdigest()[:12]
     return Job(
         model,
