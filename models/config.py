@@ -1,17 +1,25 @@
 """What a network is made of, as data: plain dataclasses that need neither torch nor a validator to be read.
 
 Ranges stand in the annotations; `pipeline.params` has them checked when a file is read. Nothing here builds anything.
+An option that applies to some networks only is null where it is not set, so that one that would do nothing is found.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 PAD_ID = 0
 UNKNOWN_ID = 1
-"""The first two rows of the word table and of the character table."""
+"""The first two rows of the word table, of the character table and of every feature's table."""
 
 CellName = Literal["simple_rnn", "lstm", "gru"]
-PoolingName = Literal["final", "max", "mean"]
+PoolingName = Literal["final", "max", "mean", "attention"]
+MergeName = Literal["concat", "sum", "mul", "ave"]
+CharacterName = Literal["lstm", "gru", "cnn"]
+Task = Literal["tagging", "classification"]
+
+MAIN = "label"
+"""The target that every corpus has."""
 
 
 class Range:
@@ -31,34 +39,77 @@ class Range:
 Positive = Annotated[int, Range(ge=1)]
 Count = Annotated[int, Range(ge=0)]
 Share = Annotated[float, Range(ge=0, lt=1)]
+Weight = Annotated[float, Range(gt=0)]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network: inputs -> stacked recurrent layers -> head. The head follows from the task of the corpus."""
+    """The network: inputs -> stacked recurrent layers -> heads."""
 
     __pydantic_config__ = {"extra": "forbid", "use_attribute_docstrings": True}
 
     word_size: Count = 100
-    """Numbers in a word's embedding; 0 leaves words out."""
-    char_size: Positive = 25
-    """Numbers in a character's embedding."""
-    char_hidden: Count = 25
-    """Units per direction of the character BiLSTM; 0 leaves characters out."""
+    """Numbers in a word's embedding; 0 leaves words out. Numeric steps: units of the linear layer in its place."""
+    tune_vectors: bool | None = None
+    """Pre-trained vectors: train those of train's words further (null: true); `false` keeps all as they are."""
+    char_hidden: Count | None = None
+    """Units per direction of the character network, or filters of the CNN (null: 25); 0 leaves characters out."""
+    char_encoder: CharacterName | None = None
+    """Characters: a BiLSTM (null: lstm), a bidirectional GRU, or a convolution with max pooling."""
+    char_size: Positive | None = None
+    """Characters: numbers in a character's embedding (null: 25)."""
+    char_width: Positive | None = None
+    """The CNN: characters that a filter reads at once (null: 3)."""
+    features: dict[str, Positive] = field(default_factory=dict)
+    """Further columns of the input -> numbers in their embeddings: `capitalisation`, or any of the corpus's `per_token`."""
     cell: CellName = "lstm"
     """The recurrent cell."""
+    activation: Literal["tanh", "relu"] | None = None
+    """simple_rnn: what is applied to its sum (null: tanh)."""
+    reset_after: bool | None = None
+    """gru: the reset gate acts after the matrix product, as in cuDNN (null: true), or before it, as first published."""
+    forget_bias: float | None = None
+    """lstm: the forget gate's bias at the start (null: 1)."""
     hidden: tuple[Positive, ...] = (200,)
     """Units per direction of each recurrent layer, from the input upwards."""
     bidirectional: bool = True
     """Read each sequence from both ends."""
-    pooling: PoolingName = "final"
-    """Classification: what is taken from the outputs over time. `final` is each direction's last state."""
-    dense: Count = 0
-    """Units of the feed-forward layer before the softmax of a classifier; 0 leaves it out."""
+    merge: MergeName | None = None
+    """bidirectional: how the two directions become one output (null: concat)."""
+    go_backwards: bool = False
+    """One direction: read each sequence from its end."""
+    learned_state: bool = False
+    """Learn the state before the first step, which is zero otherwise."""
+    bptt_steps: Positive | None = None
+    """Cut the gradient through time every so many steps (truncated back-propagation); null never cuts it."""
+    residual: bool = False
+    """Several layers: each above the first adds its input to its output; widths must agree."""
+    layer_norm: bool = False
+    """Normalise the inputs of each recurrent layer."""
+    pooling: PoolingName | None = None
+    """Classification: what is taken from the outputs over time. `final` (null) is each direction's last state."""
+    dense: Count | None = None
+    """Classification: units of a feed-forward layer before the softmax (null: 0, none)."""
+    crf: bool = False
+    """Tagging: score whole label sequences with a conditional random field, not each label by itself."""
+    bio: bool | None = None
+    """crf: never give I-x after anything but B-x or I-x (null: false)."""
+    heads: dict[str, Weight] = field(default_factory=dict)
+    """Further targets, of the corpus's `per_token` and `per_sequence` columns -> weight of their loss; `label` has 1."""
+    input_dropout: Share = 0.4
+    """Share of the numbers that the recurrent layers and the character network read that is set to 0 in training."""
     dropout: Share = 0.4
-    """Share of the inputs of each recurrent layer and of the head that is set to 0 in training."""
-    tune_vectors: bool = True
-    """Train word embeddings that came from a file; `false` keeps them as they are."""
+    """The same between recurrent layers and before each head."""
+    recurrent_dropout: Share = 0.0
+    """Share of each layer's state that is not read in training, the same at all steps of a sequence (Gal and Ghahramani 2016)."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a further head predicts: a label per step or per sequence, of so many."""
+
+    task: Task
+    num_labels: int
 
 
 @dataclass(frozen=True)
@@ -68,15 +119,95 @@ class Sizes:
     Attributes:
         task: `tagging` (a label per step) or `classification` (a label per sequence).
         num_words: rows of the word table, padding and the unknown word among them.
-        num_fixed_words: the last of these rows, whose words only pre-trained vectors know; no training changes them.
         num_chars: rows of the character table, padding and the unknown character among them.
         num_labels: classes.
         vector_size: numbers per step where the input is numeric; 0 for text.
+        num_fixed_words: the last rows of the word table, whose words only pre-trained vectors know; no training changes them.
+        features: further column of the input -> rows of its table, padding and the unknown value among them.
+        targets: further target -> what it is.
+        labels: the classes' names, where the network must know them: for `bio`.
     """
 
-    task: Literal["tagging", "classification"]
+    task: Task
     num_words: int
     num_chars: int
     num_labels: int
     vector_size: int = 0
     num_fixed_words: int = 0
+    features: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, Target] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Sizes":
+        """Read what `dataclasses.asdict` gave, through JSON or not."""
+        targets = {name: Target(**target) for name, target in stored["targets"].items()}
+        return cls(**{**stored, "targets": targets, "labels": tuple(stored["labels"])})
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """When an option does something; `why` ends "it is for ..."."""
+
+    key: str
+    applies: Callable[[ModelConfig, Task, bool, bool], bool]
+    why: str
+
+
+_RULES = (
+    _Rule("tune_vectors", lambda c, task, numeric, vectors: vectors and bool(c.word_size), "pre-trained vectors"),
+    _Rule("char_hidden", lambda c, task, numeric, vectors: not numeric, "words"),
+    _Rule("char_encoder", lambda c, task, numeric, vectors: not numeric and c.char_hidden != 0, "characters"),
+    _Rule("char_size", lambda c, task, numeric, vectors: not numeric and c.char_hidden != 0, "characters"),
+    _Rule("char_width", lambda c, task, numeric, vectors: c.char_encoder == "cnn", "char_encoder: cnn"),
+    _Rule("features", lambda c, task, numeric, vectors: not numeric, "words"),
+    _Rule("activation", lambda c, task, numeric, vectors: c.cell == "simple_rnn", "cell: simple_rnn"),
+    _Rule("reset_after", lambda c, task, numeric, vectors: c.cell == "gru", "cell: gru"),
+    _Rule("forget_bias", lambda c, task, numeric, vectors: c.cell == "lstm", "cell: lstm"),
+    _Rule("merge", lambda c, task, numeric, vectors: c.bidirectional, "bidirectional: true"),
+    _Rule("go_backwards", lambda c, task, numeric, vectors: not c.bidirectional, "bidirectional: false"),
+    _Rule("residual", lambda c, task, numeric, vectors: len(c.hidden) > 1, "several layers"),
+    _Rule("pooling", lambda c, task, numeric, vectors: _classifies(c, task), "classification"),
+    _Rule("dense", lambda c, task, numeric, vectors: _classifies(c, task), "classification"),
+    _Rule("crf", lambda c, task, numeric, vectors: task == "tagging", "tagging"),
+    _Rule("bio", lambda c, task, numeric, vectors: c.crf, "crf: true"),
+)
+
+
+def _classifies(config: ModelConfig, task: Task) -> bool:
+    # A further head may be one: what it is, only the data knows.
+    return task == "classification" or bool(config.heads)
+
+
+def find_idle(config: ModelConfig, task: Task, is_numeric: bool, has_vectors: bool) -> Iterator[tuple[str, str]]:
+    """Yield every option that is set and would do nothing, with what it is for."""
+    defaults = {item.name: getattr(ModelConfig(), item.name) for item in fields(ModelConfig)}
+    for rule in _RULES:
+        is_set = getattr(config, rule.key) != defaults[rule.key]
+        if is_set and not rule.applies(config, task, is_numeric, has_vectors):
+            yield rule.key, rule.why
+
+
+def drop_idle(config: ModelConfig, task: Task, is_numeric: bool, has_vectors: bool) -> ModelConfig:
+    """Take out every option that would do nothing: for a sweep, which changes the options that others hang on."""
+    while idle := dict(find_idle(config, task, is_numeric, has_vectors)):
+        config = replace(config, **{key: getattr(ModelConfig(), key) for key in idle})
+    return config
+
+
+def find_clashes(config: ModelConfig, task: Task, is_numeric: bool) -> Iterator[tuple[str, str]]:
+    """Yield every option that can not be had with another: its key, and what is wrong and how to mend it."""
+    if not config.hidden:
+        yield "hidden", "is empty; fix: give the units of each layer, such as [200]"
+    if is_numeric and not config.word_size:
+        yield "word_size", "is 0, so the numbers would go nowhere; fix: set the units of the linear layer that reads them"
+    if not is_numeric and not config.word_size and config.char_hidden == 0 and not config.features:
+        yield "word_size", "and char_hidden are both 0, so nothing would be read; fix: set one of them"
+    if config.residual and len(set(config.hidden)) > 1:
+        yield "residual", f"adds what is of equal width; hidden is {list(config.hidden)}; fix: give all layers one width"
+    merges = config.bidirectional and config.merge not in (None, "concat")
+    pools_ends = task == "classification" and config.pooling in (None, "final")
+    if config.residual and len(config.hidden) > 1 and merges and pools_ends:
+        yield "residual", f"has no final state with merge: {config.merge}; fix: take merge: concat or another pooling"
+    if "capitalisation" in config.heads or MAIN in config.heads:
+        yield "heads", "names what is no further column of the corpus; fix: name `per_token` or `per_sequence` columns"

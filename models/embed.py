@@ -1,15 +1,16 @@
-"""Vectors per step: word embeddings, a character BiLSTM over distinct word forms, numeric vectors."""
+"""Vectors per step: word embeddings, a character network over distinct word forms, further columns, numeric vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.batch import Batch
-from models.cells import CELLS
 from models.config import PAD_ID, ModelConfig, Sizes
-from models.rnn import Recurrent, last_outputs, reverse_real_part
+from models.dropout import Dropout, Noise
+from models.lengths import last_outputs, reverse_real_part, step_mask
+from models.rnn import GRU, LSTM, Recurrent
 
 _WASTE = 0.15
 """Share of padding that a group of word forms may hold before a new group is begun."""
@@ -31,47 +32,119 @@ def length_groups(lengths: Tensor, waste: float = _WASTE) -> Iterator[slice]:
     yield slice(start, len(lengths))
 
 
-class CharacterEncoder(nn.Module):
-    """A BiLSTM over the characters of a word (Ling et al. 2015): both final states, side by side.
+def _embedding(num_rows: int, size: int) -> nn.Embedding:
+    table = nn.Embedding(num_rows, size, padding_idx=PAD_ID)
+    nn.init.uniform_(table.weight[1:], -((3 / size) ** 0.5), (3 / size) ** 0.5)
+    return table
+
+
+class CharacterTable(nn.Module):
+    """Character embeddings with dropout; the vector of padding is zero and stays so."""
+
+    def __init__(self, num_chars: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = _embedding(num_chars, size)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, ids: Tensor, noise: Noise | None) -> Tensor:
+        """Give (U, C, size)."""
+        return self.dropout(self.embedding(ids), noise)
+
+
+class RecurrentCharacters(nn.Module):
+    """A bidirectional layer over the characters of a word (Ling et al. 2015): both final states, side by side.
 
     Args:
-        num_chars: rows of the character table.
-        char_size: numbers per character.
-        hidden: units per direction.
+        table: embeddings of the characters.
+        ahead: reads from the first character on.
+        back: reads from the last one back.
     """
 
-    def __init__(self, num_chars: int, char_size: int, hidden: int, dropout: float) -> None:
+    def __init__(self, table: CharacterTable, ahead: Recurrent, back: Recurrent) -> None:
         super().__init__()
-        self.output_size = 2 * hidden
-        self.embedding = nn.Embedding(num_chars, char_size, padding_idx=PAD_ID)
-        nn.init.uniform_(self.embedding.weight[1:], -((3 / char_size) ** 0.5), (3 / char_size) ** 0.5)
-        self.dropout = nn.Dropout(dropout)
-        self.ahead = Recurrent(CELLS["lstm"](char_size, hidden))
-        self.back = Recurrent(CELLS["lstm"](char_size, hidden))
+        self.output_size = ahead.output_size + back.output_size
+        self.table, self.ahead, self.back = table, ahead, back
 
-    def forward(self, chars: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, chars: Tensor, lengths: Tensor, noise: Noise | None = None) -> Tensor:
         """Encode U word forms.
 
         Args:
             chars: (U, C) character ids, rows ascending by length.
             lengths: (U,) on the CPU, each at least 1.
+            noise: where dropout masks come from.
 
         Returns:
-            (U, 2 * hidden).
+            (U, output_size).
         """
         groups = []
         for rows in length_groups(lengths):
             part = lengths[rows]
             ids = chars[rows, : int(part[-1])]
+            own = None if noise is None else Noise(noise.seed, noise.keys[rows])
+            vectors = self.table(ids, own)
             ends = [
-                last_outputs(layer.cell.fused(inputs, layer.cell.zero_state(inputs)), part)
-                for layer, inputs in (
-                    (self.ahead, self.dropout(self.embedding(ids))),
-                    (self.back, self.dropout(self.embedding(reverse_real_part(ids, part)))),
-                )
+                last_outputs(layer.cell.fused(inputs, layer.cell.zero_state(inputs))[0], part)
+                for layer, inputs in ((self.ahead, vectors), (self.back, reverse_real_part(vectors, part)))
             ]
             groups.append(torch.cat(ends, dim=1))
         return torch.cat(groups)
+
+
+class ConvolutionalCharacters(nn.Module):
+    """Filters over neighbouring characters, the largest answer of each in a word (Ma and Hovy 2016).
+
+    Args:
+        table: embeddings of the characters.
+        char_size: numbers per character.
+        filters: outputs.
+        width: characters that a filter reads at once.
+    """
+
+    def __init__(self, table: CharacterTable, char_size: int, filters: int, width: int) -> None:
+        super().__init__()
+        self.output_size = filters
+        self.table = table
+        self.filters = nn.Conv1d(char_size, filters, width, padding=width // 2)
+
+    def forward(self, chars: Tensor, lengths: Tensor, noise: Noise | None = None) -> Tensor:
+        """Encode U word forms; see `RecurrentCharacters.forward`. Beyond its ends a word is zero, with and without padding."""
+        vectors = self.table(chars, noise)
+        is_real = step_mask(lengths, chars.shape[1], chars.device)
+        vectors = vectors.masked_fill(~is_real.unsqueeze(2), 0)
+        answers = self.filters(vectors.transpose(1, 2))[:, :, : chars.shape[1]]
+        return answers.masked_fill(~is_real.unsqueeze(1), -torch.inf).amax(dim=2)
+
+
+CharacterEncoder = RecurrentCharacters | ConvolutionalCharacters
+
+
+def _lstm_characters(table: CharacterTable, config: ModelConfig, size: int, hidden: int) -> CharacterEncoder:
+    return RecurrentCharacters(table, LSTM(size, hidden), LSTM(size, hidden))
+
+
+def _gru_characters(table: CharacterTable, config: ModelConfig, size: int, hidden: int) -> CharacterEncoder:
+    return RecurrentCharacters(table, GRU(size, hidden), GRU(size, hidden))
+
+
+def _cnn_characters(table: CharacterTable, config: ModelConfig, size: int, hidden: int) -> CharacterEncoder:
+    return ConvolutionalCharacters(table, size, hidden, config.char_width or 3)
+
+
+CHARACTERS: dict[str, Callable[[CharacterTable, ModelConfig, int, int], CharacterEncoder]] = {
+    "lstm": _lstm_characters,
+    "gru": _gru_characters,
+    "cnn": _cnn_characters,
+}
+
+
+def build_characters(config: ModelConfig, num_chars: int) -> CharacterEncoder | None:
+    """Build the character network of a text network; None where it has none."""
+    hidden = 25 if config.char_hidden is None else config.char_hidden
+    if not hidden:
+        return None
+    size = config.char_size or 25
+    table = CharacterTable(num_chars, size, config.input_dropout)
+    return CHARACTERS[config.char_encoder or "lstm"](table, config, size, hidden)
 
 
 class WordTable(nn.Module):
@@ -110,7 +183,9 @@ class WordTable(nn.Module):
 
 
 class InputEncoder(nn.Module):
-    """A batch's vectors per step, (B, T, output_size): word beside characters, or numbers through a linear layer.
+    """A batch's vectors per step, (B, T, output_size): word, characters and further columns side by side, or numbers.
+
+    Numbers per step go through a linear layer, which stands where the embedding stands for words.
 
     Args:
         vectors: (num_words, word_size) values to start the word table from; drawn at random where not given.
@@ -121,29 +196,37 @@ class InputEncoder(nn.Module):
         self.words: WordTable | None = None
         self.chars: CharacterEncoder | None = None
         self.values: nn.Linear | None = None
-        self.output_size = 0
+        self.features = nn.ModuleList()
+        self.feature_names = tuple(config.features)
         if sizes.vector_size:
             self.values = nn.Linear(sizes.vector_size, config.word_size)
             self.output_size = config.word_size
             return
         if config.word_size:
             self.words = WordTable(sizes.num_words, config.word_size, sizes.num_fixed_words)
-            self.output_size += config.word_size
             if vectors is not None:
                 self.words.start_from(vectors)
-                self.words.weight.requires_grad_(config.tune_vectors)
-        if config.char_hidden:
-            self.chars = CharacterEncoder(sizes.num_chars, config.char_size, config.char_hidden, config.dropout)
-            self.output_size += self.chars.output_size
+                self.words.weight.requires_grad_(config.tune_vectors is not False)
+        self.chars = build_characters(config, sizes.num_chars)
+        for name, size in config.features.items():
+            self.features.append(_embedding(sizes.features[name], size))
+        char_size = self.chars.output_size if self.chars is not None else 0
+        self.output_size = config.word_size + char_size + sum(config.features.values())
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Give the vectors of every step of a batch, (B, T, output_size)."""
+    def forward(self, batch: Batch, form_noise: Noise | None = None) -> Tensor:
+        """Give the vectors of every step of a batch, (B, T, output_size).
+
+        Args:
+            batch: what to read.
+            form_noise: where the dropout masks of its word forms come from.
+        """
         if self.values is not None:
             return self.values(batch.values)
         parts = []
         if self.words is not None:
             parts.append(self.words(batch.words))
         if self.chars is not None:
-            encoded = self.chars(batch.chars, batch.char_lengths)
+            encoded = self.chars(batch.chars, batch.char_lengths, form_noise)
             parts.append(encoded.index_select(0, batch.forms.flatten()).unflatten(0, batch.forms.shape))
+        parts += [table(batch.features[name]) for name, table in zip(self.feature_names, self.features, strict=True)]
         return torch.cat(parts, dim=2)

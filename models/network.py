@@ -1,17 +1,19 @@
-"""The whole network: input encoder -> stacked recurrent layers -> head. It knows no file, device or worker."""
+"""The whole network: input encoder -> stacked recurrent layers -> heads. It knows no file, device or worker."""
 
 import torch
 from torch import Tensor, nn
 
 from models.batch import Batch
-from models.config import ModelConfig, Sizes
+from models.config import MAIN, ModelConfig, Sizes, find_clashes, find_idle
+from models.dropout import Dropout
 from models.embed import InputEncoder
-from models.heads import HEADS, loss_sum
-from models.rnn import build_stack
+from models.heads import HEADS, CRFHead, Head, Prediction, Read
+from models.lengths import reverse_real_part
+from models.stack import build_stack
 
 
 class Network(nn.Module):
-    """A recurrent tagger or classifier.
+    """A recurrent tagger, classifier, or both.
 
     Args:
         config: layers and sizes.
@@ -23,33 +25,81 @@ class Network(nn.Module):
         super().__init__()
         self.config, self.sizes = config, sizes
         self.inputs = InputEncoder(config, sizes, vectors)
-        self.rnn = build_stack(
-            config.cell,
-            self.inputs.output_size,
-            config.hidden,
-            bidirectional=config.bidirectional,
-            dropout=config.dropout,
-        )
-        self.head = HEADS[sizes.task](self.rnn, sizes.num_labels, config)
+        self.input_dropout = Dropout(config.input_dropout)
+        self.rnn = build_stack(config, self.inputs.output_size)
+        self.head_names = (MAIN, *config.heads)
+        self.heads = nn.ModuleList([self._main_head(), *map(self._further_head, config.heads)])
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Give logits: (B, T, L) for tagging, where steps past `lengths` mean nothing; (B, L) for classification."""
-        outputs, last = self.rnn(self.inputs(batch), batch.lengths)
-        return self.head(outputs, last, batch.lengths)
+    def _main_head(self) -> Head:
+        config, sizes, size = self.config, self.sizes, self.rnn.output_size
+        if config.crf:
+            return CRFHead(size, sizes.num_labels, config, sizes.labels if config.bio else ())
+        return HEADS[sizes.task](size, sizes.num_labels, config)
 
-    def loss_sum(self, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-        """Add up the cross-entropy of every real target of a batch, in nats."""
-        return self.loss_of(self(batch), batch, label_smoothing)
+    def _further_head(self, name: str) -> Head:
+        target = self.sizes.targets[name]
+        return HEADS[target.task](self.rnn.output_size, target.num_labels, self.config)
 
-    def loss_of(self, logits: Tensor, batch: Batch, label_smoothing: float = 0.0) -> Tensor:
-        """The same, from logits that are there already."""
-        return loss_sum(logits, self.head.targets(batch), label_smoothing)
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much each target's mean loss counts."""
+        return {MAIN: 1.0, **self.config.heads}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Give each target's logits: (B, T, L) per step, where those past `lengths` mean nothing, or (B, L)."""
+        noise, form_noise = batch.noise(batch.keys), batch.noise(batch.form_keys)
+        inputs = self.input_dropout(self.inputs(batch, form_noise), noise)
+        outputs, state = self.rnn(inputs, batch.lengths, noise=noise and noise.fold(0))
+        final = self.rnn.final(outputs, state, batch.lengths)
+        if self.config.go_backwards:
+            outputs = reverse_real_part(outputs, batch.lengths)
+        read = Read(outputs, final, batch.lengths)
+        numbered = enumerate(zip(self.head_names, self.heads, strict=True), start=1)
+        return {name: head(read, noise and noise.fold(number)) for number, (name, head) in numbered}
+
+    def loss_sums(self, logits: dict[str, Tensor], batch: Batch, label_smoothing: float = 0.0) -> dict[str, Tensor]:
+        """Add up each target's loss over a batch, in nats."""
+        return {
+            name: head.loss_sum(logits[name], batch.targets[name], batch.lengths, label_smoothing)  # type: ignore[operator]
+            for name, head in zip(self.head_names, self.heads, strict=True)
+        }
+
+    def predict(self, logits: dict[str, Tensor], lengths: Tensor) -> dict[str, Prediction]:
+        """Give each target's labels and how likely they are."""
+        return {
+            name: head.predict(logits[name], lengths)  # type: ignore[operator]
+            for name, head in zip(self.head_names, self.heads, strict=True)
+        }
 
 
-def build_network(config: ModelConfig, sizes: Sizes, seed: int, vectors: Tensor | None = None) -> Network:
-    """Build a network whose random weights follow from the seed alone; the generator of the process is left as it was."""
-    if not sizes.vector_size and not config.word_size and not config.char_hidden:
-        raise ValueError("model: word_size and char_hidden are both 0, so it would read nothing; set one of them")
+def build_network(config: ModelConfig, sizes: Sizes, seed: int = 0, vectors: Tensor | None = None) -> Network:
+    """Build a network whose random weights follow from the seed alone; the generator of the process is left as it was.
+
+    Args:
+        config: the network.
+        sizes: what it must know of the data.
+        seed: of the first weights.
+        vectors: (num_words, word_size) pre-trained values of the word table.
+
+    Raises:
+        ValueError: an option does nothing in this network, or two do not go together, or the data lacks what it names.
+    """
+    has_vectors = vectors is not None
+    is_numeric = bool(sizes.vector_size)
+    # Whether there were vectors is not known where weights are loaded into a network, which then needs none.
+    problems = [
+        f"model.{key} does nothing here; it is for {why}"
+        for key, why in find_idle(config, sizes.task, is_numeric, has_vectors or bool(config.word_size))
+    ]
+    problems += [f"model.{key} {text}" for key, text in find_clashes(config, sizes.task, is_numeric)]
+    problems += [
+        f"model.{key} names {name!r}; the data has {sorted(known)}"
+        for key, names, known in (("features", config.features, sizes.features), ("heads", config.heads, sizes.targets))
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise ValueError("; ".join(problems))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Network(config, sizes, vectors)

@@ -1,156 +1,226 @@
-"""Recurrent layers over time: one direction, both directions, a stack of them. Lengths are part of every call.
+"""A recurrent layer: a cell run over time in one direction.
 
-No layer reads a pad: a reverse direction starts at each row's last real step, because each row's real part is reversed
-before the cell runs over it and reversed back after. So dense kernels are exact for ragged batches, without packing.
+Every layer is called as `layer(inputs, lengths, state=None) -> (outputs, state)`, batch first; outputs are zero at
+padding and the state is that after each row's last real step, so it can be fed to the next call.
+
+A reverse direction starts at each row's last real step, because each row's real part is reversed before the cell runs over
+it and reversed back after. So dense kernels are exact for ragged batches, without packing.
 """
 
-from typing import cast
+from collections.abc import Callable
+from copy import deepcopy
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from models.cells import CELLS, Cell
+from models.cells import GRU_CELLS, Cell, LSTMCell, SimpleRNNCell, State
+from models.config import ModelConfig
+from models.dropout import Noise
+from models.lengths import check_lengths, is_ragged, last_outputs, reverse_real_part, step_mask
 
 
-def is_ragged(lengths: Tensor, num_steps: int) -> bool:
-    """Say whether any row of a batch is shorter than the batch. `lengths` is (B,), on the CPU."""
-    return bool((lengths != num_steps).any())
+class LayerOptions(TypedDict, total=False):
+    """What a layer of any cell can be told.
 
-
-def step_mask(lengths: Tensor, num_steps: int, device: torch.device) -> Tensor:
-    """Mark the real steps: (B, T) booleans from lengths (B,)."""
-    return (torch.arange(num_steps) < lengths[:, None]).to(device)
-
-
-def reverse_real_part(inputs: Tensor, lengths: Tensor) -> Tensor:
-    """Turn each row's first `lengths` steps around and leave its padding where it is.
-
-    Args:
-        inputs: (B, T, ...).
-        lengths: (B,), on the CPU.
-
-    Returns:
-        The shape of `inputs`; applied twice it gives the inputs back.
+    Attributes:
+        go_backwards: read each row's real part from its end; outputs stay in the order of computing (Keras's rule).
+        return_sequences: give the outputs of all steps, (B, T, H); else the last real step's, (B, H).
+        learned_state: learn the state before the first step; it is zero otherwise.
+        stateful: begin each call in the state that the call before ended in, its gradient cut, until `reset_state`.
+        bptt_steps: cut the gradient every so many steps (truncated back-propagation, Williams and Peng 1990).
+        recurrent_dropout: share of the state that is not read in training, one mask per sequence.
     """
-    num_rows, num_steps = inputs.shape[:2]
-    if not is_ragged(lengths, num_steps):
-        return inputs.flip(1)
-    steps = torch.arange(num_steps)
-    steps = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
-    flat = (steps + torch.arange(num_rows)[:, None] * num_steps).flatten().to(inputs.device)
-    return inputs.flatten(0, 1).index_select(0, flat).unflatten(0, (num_rows, num_steps))
 
-
-def last_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Pick each sequence's output at its last real step: (B, H) from (B, T, H) and lengths (B,), each at least 1."""
-    rows = torch.arange(len(lengths), device=outputs.device)
-    return outputs[rows, lengths.to(outputs.device) - 1]
+    go_backwards: bool
+    return_sequences: bool
+    learned_state: bool
+    stateful: bool
+    bptt_steps: int | None
+    recurrent_dropout: float
 
 
 class Recurrent(nn.Module):
-    """One cell run over time in one direction.
+    """A cell run over time in one direction.
 
     Args:
-        cell: the cell, which holds the weights.
-        go_backwards: read each row's real part from its end; outputs stay in the order of computing (Keras's rule).
+        cell: one step, which holds the weights.
+        options: see `LayerOptions`.
     """
 
-    def __init__(self, cell: Cell, go_backwards: bool = False) -> None:
+    def __init__(self, cell: Cell, **options: Unpack[LayerOptions]) -> None:
         super().__init__()
+        unknown = set(options) - set(LayerOptions.__annotations__)
+        if unknown:
+            raise TypeError(f"a layer has no option {sorted(unknown)}; expected any of {sorted(LayerOptions.__annotations__)}")
         self.cell = cell
-        self.go_backwards = go_backwards
+        self.go_backwards = options.get("go_backwards", False)
+        self.return_sequences = options.get("return_sequences", True)
+        self.stateful = options.get("stateful", False)
+        self.bptt_steps = options.get("bptt_steps")
+        self.recurrent_dropout = options.get("recurrent_dropout", 0.0)
+        num_learned = cell.num_states if options.get("learned_state") else 0
+        self.initial_state = nn.ParameterList(nn.Parameter(torch.zeros(cell.units)) for _ in range(num_learned))
+        self._held: State | None = None
+
+    @property
+    def input_size(self) -> int:
+        """I, numbers per step of the input."""
+        return self.cell.input_size
 
     @property
     def output_size(self) -> int:
         """H, numbers per step of the output."""
         return self.cell.units
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def reset_state(self) -> None:
+        """Forget what a stateful layer holds: its next call begins anew."""
+        self._held = None
+
+    def reversed_twin(self) -> "Recurrent":
+        """Make a layer with the same options that reads from the other end, with weights of its own."""
+        twin = deepcopy(self)
+        twin.go_backwards = not self.go_backwards
+        twin.cell.reset_parameters()
+        return twin
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, state: State | None = None, noise: Noise | None = None
+    ) -> tuple[Tensor, State]:
         """Run the cell over a batch.
 
         Args:
             inputs: (B, T, I), each row's real part first.
             lengths: (B,), on the CPU, each from 1 to T.
+            state: each (B, H), before the first step: (h,) or, for an LSTM, (h, c).
+            noise: where dropout masks come from in training; torch's generator if not given.
 
         Returns:
-            The outputs, (B, T, H), zero at padding, and each row's output at its last real step, (B, H).
+            The outputs, (B, T, H), zero at padding, or (B, H) without `return_sequences`; and the state after each row's
+            last real step, each (B, H).
+
+        Raises:
+            ValueError: a length is no number from 1 to T, or the state is not of the layer's shape.
         """
+        check_lengths(lengths, inputs)
         if self.go_backwards:
             inputs = reverse_real_part(inputs, lengths)
-        outputs = self.cell.fused(inputs, self.cell.zero_state(inputs))
+        is_real = None
         if is_ragged(lengths, inputs.shape[1]):
-            outputs = outputs * step_mask(lengths, inputs.shape[1], inputs.device).unsqueeze(2)
-        return outputs, last_outputs(outputs, lengths)
-
-
-class Bidirectional(nn.Module):
-    """Two layers over the same inputs, one from each end; outputs are joined per step.
-
-    Args:
-        forward_layer: reads from the first step on.
-        backward_layer: reads from the last real step back (`go_backwards`).
-    """
-
-    def __init__(self, forward_layer: Recurrent, backward_layer: Recurrent) -> None:
-        super().__init__()
-        if forward_layer.go_backwards or not backward_layer.go_backwards:
-            raise ValueError("Bidirectional takes a forward layer first and a go_backwards layer second")
-        self.forward_layer = forward_layer
-        self.backward_layer = backward_layer
-
-    @property
-    def output_size(self) -> int:
-        """Numbers per step of the output, both directions together."""
-        return self.forward_layer.output_size + self.backward_layer.output_size
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Run both directions; see `Recurrent.forward`.
-
-        Returns:
-            The outputs (B, T, 2H) in the order of the input, and the final states (B, 2H): the forward layer's after
-            the last real step beside the backward layer's after the first.
-        """
-        ahead, ahead_last = self.forward_layer(inputs, lengths)
-        back, back_last = self.backward_layer(inputs, lengths)
-        outputs = torch.cat([ahead, reverse_real_part(back, lengths)], dim=2)
-        return outputs, torch.cat([ahead_last, back_last], dim=1)
-
-
-class Stacked(nn.Module):
-    """Recurrent layers on top of each other, dropout before each.
-
-    Args:
-        layers: from the input upwards; each takes the whole output sequence of the one below.
-        dropout: share of each layer's inputs that is set to 0 in training.
-    """
-
-    def __init__(self, layers: list[nn.Module], dropout: float = 0.0) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.dropout = nn.Dropout(dropout)
-
-    @property
-    def output_size(self) -> int:
-        """Numbers per step of the uppermost layer's output."""
-        return cast(Recurrent | Bidirectional, self.layers[-1]).output_size
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Run every layer over the whole sequence; returns the uppermost one's outputs and final states."""
-        outputs = last = inputs
-        for layer in self.layers:
-            outputs, last = layer(self.dropout(outputs), lengths)
-        return outputs, last
-
-
-def build_stack(cell: str, input_size: int, hidden: tuple[int, ...], bidirectional: bool, dropout: float) -> Stacked:
-    """Build recurrent layers of the named cell, widths from the input upwards, each in one direction or in both."""
-    layers: list[nn.Module] = []
-    for units in hidden:
-        ahead = Recurrent(CELLS[cell](input_size, units))
-        if bidirectional:
-            layer: Recurrent | Bidirectional = Bidirectional(ahead, Recurrent(CELLS[cell](input_size, units), go_backwards=True))
+            is_real = step_mask(lengths, inputs.shape[1], inputs.device).unsqueeze(2)
+        start = self._start(inputs, state)
+        if self.training and self.recurrent_dropout:
+            outputs, further = self._run_stepwise(inputs, start, is_real, noise or Noise.fresh(len(inputs), inputs.device))
         else:
-            layer = ahead
-        layers.append(layer)
-        input_size = layer.output_size
-    return Stacked(layers, dropout)
+            outputs, further = self._run_fused(inputs, start, is_real)
+        if is_real is not None:
+            outputs = outputs.masked_fill(~is_real, 0)  # what a ReLU makes of padding may be infinite
+        end = (last_outputs(outputs, lengths), *further)
+        if self.stateful:
+            self._held = _detached(end)
+        return (outputs if self.return_sequences else end[0]), end
+
+    def _start(self, inputs: Tensor, state: State | None) -> State:
+        if state is None:
+            state = self._held
+        if state is None and len(self.initial_state):
+            state = tuple(part.expand(len(inputs), -1).contiguous() for part in self.initial_state)
+        if state is None:
+            return self.cell.zero_state(inputs)
+        shapes = [tuple(part.shape) for part in state]
+        if shapes != [(len(inputs), self.cell.units)] * self.cell.num_states:
+            raise ValueError(
+                f"the state has the shapes {shapes}; expected {self.cell.num_states} of ({len(inputs)}, {self.cell.units}); "
+                "a stateful layer takes another batch after reset_state()"
+            )
+        return state
+
+    def _run_fused(self, inputs: Tensor, state: State, is_real: Tensor | None) -> tuple[Tensor, State]:
+        size = self.bptt_steps or inputs.shape[1]
+        outputs = []
+        for begin in range(0, inputs.shape[1], size):
+            padding = None if is_real is None else ~is_real[:, begin : begin + size]
+            part, further = self.cell.fused(inputs[:, begin : begin + size], state, padding)
+            state = _detached((part[:, -1], *further))
+            outputs.append(part)
+        return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)), further
+
+    def _run_stepwise(self, inputs: Tensor, state: State, is_real: Tensor | None, noise: Noise) -> tuple[Tensor, State]:
+        """Run step by step, as no kernel takes a mask upon the state."""
+        mask = noise.mask(self.recurrent_dropout, 1, self.cell.units).squeeze(1).to(inputs.dtype)
+        gates = self.cell.project(inputs)
+        outputs = []
+        for t in range(inputs.shape[1]):
+            if self.bptt_steps and t and t % self.bptt_steps == 0:
+                state = _detached(state)
+            after = self.cell.advance(gates[:, t], state, state[0] * mask)
+            if is_real is not None:
+                after = tuple(torch.where(is_real[:, t], new, old) for new, old in zip(after, state, strict=True))
+            state = after
+            outputs.append(state[0])
+        return torch.stack(outputs, dim=1), state[1:]
+
+
+def _detached(state: State) -> State:
+    return tuple(part.detach() for part in state)
+
+
+class SimpleRNN(Recurrent):
+    """The Elman network over time: `SimpleRNN(input_size, units)(inputs, lengths, state=None) -> (outputs, state)`.
+
+    inputs (B, T, input_size), outputs (B, T, units), state (h,) with h (B, units); see `Recurrent.forward`, and
+    `models.cells.SimpleRNNCell` for the equations.
+
+    Args:
+        activation: `tanh` or `relu`.
+        options: see `LayerOptions`.
+    """
+
+    def __init__(self, input_size: int, units: int, activation: str = "tanh", **options: Unpack[LayerOptions]) -> None:
+        super().__init__(SimpleRNNCell(input_size, units, activation), **options)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory over time: `LSTM(input_size, units)(inputs, lengths, state=None) -> (outputs, state)`.
+
+    inputs (B, T, input_size), outputs (B, T, units), state (h, c), each (B, units); see `Recurrent.forward`, and
+    `models.cells.LSTMCell` for the equations.
+
+    Args:
+        forget_bias: the forget gate's bias at the start.
+        options: see `LayerOptions`.
+    """
+
+    def __init__(self, input_size: int, units: int, forget_bias: float = 1.0, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(LSTMCell(input_size, units, forget_bias), **options)
+
+
+class GRU(Recurrent):
+    """Gated recurrent units over time: `GRU(input_size, units)(inputs, lengths, state=None) -> (outputs, state)`.
+
+    inputs (B, T, input_size), outputs (B, T, units), state (h,) with h (B, units); see `Recurrent.forward`, and
+    `models.cells.GRUCell` and `ResetBeforeGRUCell` for the equations.
+
+    Args:
+        reset_after: the reset gate acts after the matrix product, as in torch and cuDNN; else before it, as published.
+        options: see `LayerOptions`.
+    """
+
+    def __init__(self, input_size: int, units: int, reset_after: bool = True, **options: Unpack[LayerOptions]) -> None:
+        super().__init__(GRU_CELLS[reset_after](input_size, units), **options)
+
+
+def _simple_rnn(config: ModelConfig, input_size: int, units: int, **options: Unpack[LayerOptions]) -> Recurrent:
+    return SimpleRNN(input_size, units, config.activation or "tanh", **options)
+
+
+def _lstm(config: ModelConfig, input_size: int, units: int, **options: Unpack[LayerOptions]) -> Recurrent:
+    return LSTM(input_size, units, 1.0 if config.forget_bias is None else config.forget_bias, **options)
+
+
+def _gru(config: ModelConfig, input_size: int, units: int, **options: Unpack[LayerOptions]) -> Recurrent:
+    return GRU(input_size, units, config.reset_after is not False, **options)
+
+
+LAYERS: dict[str, Callable[..., Recurrent]] = {"simple_rnn": _simple_rnn, "lstm": _lstm, "gru": _gru}
+"""Cell of a config -> its layer, from (config, input_size, units) and the layer's options."""

@@ -1,0 +1,90 @@
+"""Dropout whose masks follow from a seed and the sequence alone: not from the batch, the padding or the worker.
+
+Each number of a mask is a hash of (seed, the sequence's key, step, unit), as counter-based generators have it (Salmon et
+al. 2011). So any split of the sequences over batches and workers draws the same masks, and a resumed training goes on
+with the masks of an unbroken one.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_WORD = 2**64
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A source of masks for a batch.
+
+    Attributes:
+        seed: everything drawn changes with it.
+        keys: (B,) what names each sequence; equal keys draw equal masks.
+    """
+
+    seed: int
+    keys: Tensor
+
+    @classmethod
+    def fresh(cls, num_rows: int, device: torch.device) -> "Noise":
+        """Make one from torch's own generator, for a layer that is used by itself."""
+        return cls(int(torch.randint(2**62, ())), torch.arange(num_rows, device=device))
+
+    def fold(self, number: int) -> "Noise":
+        """Give the source of another layer: one of its own for each number."""
+        return Noise(_splitmix(self.seed + (number + 1) * _GOLDEN), self.keys)
+
+    def mask(self, rate: float, num_steps: int, size: int) -> Tensor:
+        """Draw (B, num_steps, size): 0 with probability `rate`, else 1 / (1 - rate)."""
+        seed = torch.tensor(_signed(_splitmix(self.seed)), device=self.keys.device)
+        rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + seed)).to(torch.int32)
+        bits = torch.arange(num_steps * size, dtype=torch.int32, device=rows.device) * -1640531527
+        bits = bits ^ rows.unsqueeze(1)
+        for shift, factor in ((16, 0x7FEB352D), (15, -2073319797), (16, 1)):
+            bits ^= (bits >> shift).bitwise_and_(2 ** (32 - shift) - 1)  # torch's shift draws the sign along
+            bits *= factor
+        dropped = bits < round((rate - 0.5) * 2**32)
+        keep = torch.full((), 1 / (1 - rate), device=rows.device)
+        return torch.where(dropped, torch.zeros_like(keep), keep).view(len(rows), num_steps, size)
+
+
+class Dropout(nn.Module):
+    """Set a share of the inputs to 0 in training and scale up the rest (Srivastava et al. 2014).
+
+    Args:
+        rate: the share.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, inputs: Tensor, noise: Noise | None = None) -> Tensor:
+        """Drop from (B, T, I) or (B, I) inputs; without a source, from torch's own generator."""
+        if not self.training or not self.rate:
+            return inputs
+        noise = noise or Noise.fresh(len(inputs), inputs.device)
+        num_steps, size = (1, inputs.shape[1]) if inputs.dim() == 2 else inputs.shape[1:]
+        return inputs * noise.mask(self.rate, num_steps, size).view(inputs.shape).to(inputs.dtype)
+
+    def extra_repr(self) -> str:
+        """Show the rate."""
+        return f"rate={self.rate}"
+
+
+def _splitmix(number: int) -> int:
+    number %= _WORD
+    for shift, factor in zip((30, 27), _MIX, strict=True):
+        number = (number ^ number >> shift) * factor % _WORD
+    return number ^ number >> 31
+
+
+def _scramble(keys: Tensor) -> Tensor:
+    keys = (keys ^ keys >> 32) * _signed(_MIX[0])
+    return keys ^ keys >> 29
+
+
+def _signed(number: int) -> int:
+    return number - _WORD if number >= _WORD // 2 else number
