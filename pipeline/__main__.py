@@ -104,6 +104,31 @@ def sweep(
     command.run(name, params, corpus.task, config.sweep, layout)
 
 
+Rows = Annotated[int | None, typer.Option(min=1, help="Instead of what the encoded corpus has.")]
+
+
+@app.command()
+def summary(pipeline: Name, num_words: Rows = None, num_chars: Rows = None, num_labels: Rows = None) -> None:
+    """Show the network's layers and both parameter counts. Example: `unroll summary -p pos`"""
+    _, _, params, corpus, layout = _pipeline(pipeline)
+    from pipeline import summary as command
+
+    given = {"num_words": num_words, "num_chars": num_chars, "num_labels": num_labels}
+    command.run(params.model, corpus, layout, {name: number for name, number in given.items() if number is not None})
+
+
+@app.command()
+def diagram(
+    pipeline: Name, out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("network.svg")
+) -> None:
+    """Draw the unrolled network as SVG. Example: `unroll diagram -p pos -o network.svg`"""
+    _, _, params, corpus, _ = _pipeline(pipeline)
+    from pipeline.diagram import draw
+
+    out.write_text(draw(params.model, corpus.task, is_numeric=corpus.is_numeric), encoding="utf-8")
+    print(f"{out}: the network of {pipeline}")
+
+
 @app.command()
 def predict(
     file: Annotated[Path | None, typer.Argument(help="One text per line; standard input where it is left out.")] = None,

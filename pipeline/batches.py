@@ -6,14 +6,20 @@ every batch. So the order of examples does not depend on how many workers there 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.batch import Batch
-from models.config import UNKNOWN_ID
+from models.config import MAIN, UNKNOWN_ID
+from models.crf import IGNORED
+from pipeline.config import CAPITALISATION
 from pipeline.examples import Examples, FormTable, Rows
+
+_NUM_RESERVED = UNKNOWN_ID + 1
+"""Ids of a further column that are no labels."""
 
 
 def plan_batches(lengths: Rows, batch_tokens: int) -> list[Rows]:
@@ -48,33 +54,45 @@ def plan_epoch(lengths: Rows, batch_tokens: int, seed: int, epoch: int) -> list[
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = None) -> Batch:
+def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = None, seed: int | None = None) -> Batch:
     """Gather sequences into one padded batch.
 
     Args:
         examples: where they are.
         rows: which, in order; at least one.
         keep: (B, T) where the word is read; elsewhere it counts as unknown, its characters stay. All, if not given.
+        seed: of the dropout masks, in training.
     """
     lengths = examples.lengths[rows]
     steps = np.arange(lengths.max())
     is_real = steps < lengths[:, None]
     at = np.where(is_real, examples.offsets[rows][:, None] + steps, 0)
-    empty = torch.empty(0, dtype=torch.long)
-    labels, words, forms, chars, char_lengths, values = empty, empty, empty, empty, empty, torch.empty(0)
-    if examples.labels is not None:
-        labels = _long(examples.labels[at] if examples.is_tagging else examples.labels[rows])
+    parts: dict[str, Any] = {"features": {name: _long(ids[at]) for name, ids in examples.per_token.items()}}
     if examples.tokens is not None and examples.forms is not None:
         tokens = np.where(is_real, examples.tokens[at], examples.tokens[at[0, 0]])
         word_ids = examples.forms.word_ids[tokens]
-        words = _long(word_ids if keep is None else np.where(keep, word_ids, UNKNOWN_ID))
-        forms, chars, char_lengths = _distinct(tokens, examples.forms)
+        parts["words"] = _long(word_ids if keep is None else np.where(keep, word_ids, UNKNOWN_ID))
+        parts["features"][CAPITALISATION] = _long(examples.forms.capitalisation[tokens])
+        parts |= _distinct(tokens, examples.forms)
     if examples.values is not None:
-        values = torch.from_numpy(np.where(is_real[:, :, None], examples.values[at], 0).astype(np.float32))
-    return Batch(_long(lengths), labels, words, forms, chars, char_lengths, values)
+        values = np.where(is_real[:, :, None], examples.values[at], 0)
+        parts["values"] = torch.from_numpy(values.astype(np.float32))
+    return Batch(_long(lengths), _targets(examples, rows, at), keys=_long(rows), seed=seed, **parts)
 
 
-def _distinct(tokens: NDArray[np.int32], forms: FormTable) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _targets(examples: Examples, rows: Rows, at: Rows) -> dict[str, torch.Tensor]:
+    """Give the labels of every target; those of a further column count from after its reserved ids."""
+    targets = {}
+    if examples.labels is not None:
+        targets[MAIN] = _long(examples.labels[at] if examples.is_tagging else examples.labels[rows])
+    further = {name: ids[at] for name, ids in examples.per_token.items()}
+    further |= {name: ids[rows] for name, ids in examples.per_sequence.items()}
+    for name, ids in further.items():
+        targets[name] = _long(np.where(ids < _NUM_RESERVED, IGNORED, ids - _NUM_RESERVED))
+    return targets
+
+
+def _distinct(tokens: NDArray[np.int32], forms: FormTable) -> dict[str, torch.Tensor]:
     """Give each word's row among the batch's distinct forms, those forms' characters and lengths, short forms first."""
     distinct, places = np.unique(tokens, return_inverse=True)
     starts = forms.char_offsets[distinct]
@@ -86,7 +104,12 @@ def _distinct(tokens: NDArray[np.int32], forms: FormTable) -> tuple[torch.Tensor
     steps = np.arange(lengths[-1])
     is_real = steps < lengths[:, None]
     chars = np.where(is_real, forms.char_ids[np.where(is_real, starts[:, None] + steps, 0)], 0)
-    return _long(rank[places.reshape(tokens.shape)]), _long(chars), _long(lengths)
+    return {
+        "forms": _long(rank[places.reshape(tokens.shape)]),
+        "chars": _long(chars),
+        "char_lengths": _long(lengths),
+        "form_keys": _long(distinct[order]),
+    }
 
 
 def _long(array: NDArray[np.generic]) -> torch.Tensor:
@@ -99,12 +122,12 @@ class Share:
 
     Attributes:
         batch: the worker's rows; None where there are more workers than rows.
-        num_targets: labels in the whole step, over all workers.
+        num_targets: target -> its labels in the whole step, over all workers.
         word_ids: distinct rows of the word table that the whole step reads; None where there are no words.
     """
 
     batch: Batch | None
-    num_targets: int
+    num_targets: dict[str, int]
     word_ids: torch.Tensor | None
 
 
@@ -122,19 +145,24 @@ def training_shares(
 
     Args:
         word_dropout: share of words read as unknown, drawn for the whole step, then split.
-        seed: with the step's number, what the drawing follows from.
+        seed: with the step's number, what all drawing follows from, dropout's masks too.
     """
     for step in range(first, len(plan)):
         rows = plan[step]
         longest = examples.lengths[rows].max()
         keep = np.random.default_rng([*seed, step]).random((len(rows), longest)) >= word_dropout if word_dropout else None
-        mine = slice(rank, None, world_size)
+        mine, drawn = slice(rank, None, world_size), np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
         batch = None
         if len(rows[mine]):
             own_longest = examples.lengths[rows[mine]].max()
-            batch = make_batch(examples, rows[mine], None if keep is None else keep[mine, :own_longest])
-        num_targets = int(examples.lengths[rows].sum()) if examples.is_tagging else len(rows)
-        yield Share(batch, num_targets, _word_ids(examples, rows))
+            batch = make_batch(examples, rows[mine], None if keep is None else keep[mine, :own_longest], int(drawn[0]))
+        yield Share(batch, _count_targets(examples, rows), _word_ids(examples, rows))
+
+
+def _count_targets(examples: Examples, rows: Rows) -> dict[str, int]:
+    num_steps = int(examples.lengths[rows].sum())
+    counts = {MAIN: num_steps if examples.is_tagging else len(rows)}
+    return counts | dict.fromkeys(examples.per_token, num_steps) | dict.fromkeys(examples.per_sequence, len(rows))
 
 
 def _word_ids(examples: Examples, rows: Rows) -> torch.Tensor | None:

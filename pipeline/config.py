@@ -6,11 +6,16 @@ So the training loop runs where neither pydantic nor ruamel.yaml is installed; `
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from models.config import CellName, Count, ModelConfig, PoolingName, Positive, Range, Share
+from models.config import CellName, Count, ModelConfig, PoolingName, Positive, Range, Share, Task
 
-Task = Literal["tagging", "classification"]
 Format = Literal["conllu", "columns", "csv", "tsv", "jsonl", "labelled-lines", "orange-tab", "sktime-ts"]
+VectorFormat = Literal["npy", "text", "word2vec"]
 Part = Literal["train", "val", "test", "all"]
+WITH_TOKEN_COLUMNS = ("conllu", "columns", "jsonl")
+WITH_SEQUENCE_COLUMNS = ("conllu", "csv", "tsv", "jsonl", "labelled-lines", "orange-tab")
+"""Formats that can hold further columns: a value per token, or one per sequence."""
+CAPITALISATION = "capitalisation"
+"""The further column of the input that every text has."""
 _CHECKED: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -73,6 +78,10 @@ class Columns:
     """The text, or the word in a tagging format."""
     label: str = "label"
     """The label. CoNLL-U: any of its columns, such as `upos`, `xpos`, `deprel`."""
+    per_token: dict[str, str] = field(default_factory=dict)
+    """Further columns with a value per token, as inputs (`model.features`) or targets (`model.heads`): name -> column."""
+    per_sequence: dict[str, str] = field(default_factory=dict)
+    """Further targets with a value per sequence (`model.heads`): name -> column; CoNLL-U: the key of a comment."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,11 @@ class CorpusConfig:
     skip_malformed: bool = False
     """Leave out examples that can not be read, counted in a warning, instead of stopping at them."""
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its sequences are numbers, not words."""
+        return self.format == "sktime-ts" or (self.format == "jsonl" and self.language == "none")
+
 
 @dataclass(frozen=True)
 class VectorsConfig:
@@ -113,10 +127,12 @@ class VectorsConfig:
     """What their owner allows."""
     source: Source
     """Where the files come from."""
-    matrix: str
-    """The .npy file of (words, numbers)."""
-    index: str
-    """The .parquet file whose first column gives the words, in the order of the rows."""
+    file: str
+    """The file with the numbers."""
+    format: VectorFormat = "npy"
+    """npy: a matrix, its words in `index`. text: a word and its numbers per line (GloVe, fastText). word2vec: its binary form."""
+    index: str | None = None
+    """npy: the .parquet file whose first column gives the words, in the order of the rows."""
 
 
 @dataclass(frozen=True)

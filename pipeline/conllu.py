@@ -9,7 +9,21 @@ import polars as pl
 
 from pipeline.config import CorpusConfig
 from pipeline.errors import ParamsError
-from pipeline.reading import BLANK, LINE, NUL, Reading, Rule, find_broken, gather, number_sentences, scan_lines, sift
+from pipeline.reading import (
+    BLANK,
+    LINE,
+    NUL,
+    SEQUENCE_COLUMN,
+    TOKEN_COLUMN,
+    Reading,
+    Rule,
+    filled,
+    find_broken,
+    gather,
+    number_sentences,
+    scan_lines,
+    sift,
+)
 
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _OPEN_TAGS = ("ADJ", "ADV", "INTJ", "NOUN", "PROPN", "VERB")
@@ -25,24 +39,49 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
     """Read CoNLL-U: a token per word line; ranges (`1-2`) and empty nodes (`1.1`) are checked and left out."""
     form = _conllu_column("text", "form" if corpus.columns.text == "text" else corpus.columns.text)
     label = _conllu_column("label", "upos" if corpus.columns.label == "label" else corpus.columns.label)
+    further = {name: _conllu_column(f"per_token.{name}", column) for name, column in corpus.columns.per_token.items()}
+    last = max(form, label, *further.values())
     lines = number_sentences(scan_lines(path, corpus))
     problems = [
-        find_broken(_word_lines(lines, max(form, label)), _conllu_rules(form, label), "sentence"),
+        find_broken(_word_lines(lines, last), _conllu_rules(form, label, [*further.values()]), "sentence"),
         _broken_comments(lines),
     ]
     ids = lines.select("number", "line", "sentence", id=_SENT_ID).drop_nulls("id")
     skip = sift(problems, path, corpus, ids=ids)
-    # A blank line takes the id away, lest the next sentence inherit it.
-    sent_id = pl.when(BLANK).then(pl.lit("")).otherwise(_SENT_ID).forward_fill()
+    sent_id = _carried(_SENT_ID)
+    named = {f"{SEQUENCE_COLUMN}{name}": _carried(_comment(key)) for name, key in corpus.columns.per_sequence.items()}
     field = pl.col("field").struct
     words = (
-        lines.with_columns(sent_id=sent_id, field=LINE.str.splitn("\t", max(form, label) + 2))
+        lines.with_columns(sent_id=sent_id, field=LINE.str.splitn("\t", last + 2), **named)
         .with_columns(index=field[0].cast(pl.UInt32, strict=False))
         .with_columns(range=_range_so_far())
         .filter(pl.col("index").is_not_null())
-        .select("number", "sentence", "sent_id", token=field[form], label=field[label], written=_written())
+        .select(
+            "number",
+            "line",
+            "sentence",
+            "sent_id",
+            *named,
+            token=field[form],
+            label=field[label],
+            written=_written(),
+            **{f"{TOKEN_COLUMN}{name}": field[column] for name, column in further.items()},
+        )
     )
-    return Reading(gather(words, path, skip), len(skip))
+    if named:
+        skip = [*skip, *sift([find_broken(words, [filled(name) for name in named], "sentence")], path, corpus)]
+    return Reading(gather(words, path, skip, corpus), len(set(skip)))
+
+
+def _comment(key: str) -> pl.Expr:
+    """Read what a comment `# key = value` says, null on other lines."""
+    parts = LINE.str.splitn("=", 2).struct
+    return pl.when(parts[0].str.strip_chars("# ") == key).then(parts[1].str.strip_chars())
+
+
+def _carried(found: pl.Expr) -> pl.Expr:
+    """Carry what a comment says down to the end of its sentence; a blank line takes it away, lest the next inherit it."""
+    return pl.when(BLANK).then(pl.lit("")).otherwise(found).forward_fill()
 
 
 def _conllu_column(key: str, name: str) -> int:
@@ -102,8 +141,8 @@ def _written() -> pl.Expr:
     return pl.when(inside & (index == span["first"])).then(span["form"]).when(inside).then(pl.lit(""))
 
 
-def _conllu_rules(form: int, label: int) -> list[Rule]:
-    """List what a line of CoNLL-U must not be; `form` and `label` are the columns that are read."""
+def _conllu_rules(form: int, label: int, further: list[int]) -> list[Rule]:
+    """List what a line of CoNLL-U must not be; `form`, `label` and `further` are the columns that are read."""
     tabs = LINE.str.count_matches("\t", literal=True)
     field = pl.col("field").struct.__getitem__
     tag = field(label)
@@ -117,7 +156,7 @@ def _conllu_rules(form: int, label: int) -> list[Rule]:
         Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
         *(
             Rule(field(column).str.strip_chars() == "", f"has no {CONLLU_COLUMNS[column]}; a word has one; fix: fill it in")
-            for column in (form, label)
+            for column in (form, label, *further)
         ),
         Rule(base != expected, "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew"),
         Rule(

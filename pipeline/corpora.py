@@ -16,9 +16,12 @@ from pipeline.reading import (
     BLANK,
     LINE,
     NUL,
+    SEQUENCE_COLUMN,
+    TOKEN_COLUMN,
     Reading,
     Rule,
     collect,
+    filled,
     find_broken,
     first_row,
     gather,
@@ -80,15 +83,20 @@ def read_columns(path: Path, corpus: CorpusConfig) -> Reading:
     width = first_row(rows, path)["cells"].list.len().item()
     token = pl.col("cells").list.get(_column_number("text", corpus.columns.text, width), null_on_oob=True)
     label = pl.col("cells").list.get(_column_number("label", corpus.columns.label, width), null_on_oob=True)
+    further = {
+        f"{TOKEN_COLUMN}{name}": pl.col("cells").list.get(_column_number(f"per_token.{name}", column, width), null_on_oob=True)
+        for name, column in corpus.columns.per_token.items()
+    }
     nothing = pl.lit(None, pl.String)
-    rows = rows.with_columns(token=token, label=label, sent_id=nothing, written=nothing)
+    rows = rows.with_columns(token=token, label=label, sent_id=nothing, written=nothing, **further)
     rules = [
         Rule(pl.col("cells").list.len() != width, f"does not have {width} columns, as the first; fix: mend the line"),
         Rule(~pl.col("token").str.contains(r"\S"), "has no word; a token can not be empty; fix: fill it in"),
         *LABELLED,
+        *map(filled, further),
     ]
     skip = sift([find_broken(rows, rules, "sentence")], path, corpus)
-    return Reading(gather(rows, path, skip), len(skip))
+    return Reading(gather(rows, path, skip, corpus), len(skip))
 
 
 def read_csv(path: Path, corpus: CorpusConfig) -> Reading:
@@ -124,7 +132,10 @@ def read_orange_tab(path: Path, corpus: CorpusConfig) -> Reading:
 def read_jsonl(path: Path, corpus: CorpusConfig) -> Reading:
     """Read a JSON object per line: text and label, lists of both (tagging), or steps of numbers (language `none`)."""
     form = _JSON_FORMS["numeric" if corpus.language == "none" else corpus.task]
+    per_token = {f"{TOKEN_COLUMN}{name}": key for name, key in corpus.columns.per_token.items()}
+    per_sequence = {f"{SEQUENCE_COLUMN}{name}": key for name, key in corpus.columns.per_sequence.items()}
     keys = {corpus.columns.text: form.text, corpus.columns.label: form.label}
+    keys |= dict.fromkeys(per_token.values(), _STRINGS) | dict.fromkeys(per_sequence.values(), _STRING)
     lines = scan_lines(path, corpus).filter(~BLANK)
     record = LINE.str.json_decode(pl.Struct(keys))
     is_bad = pl.col("number").is_in(_undecodable(lines, record, path))
@@ -133,18 +144,21 @@ def read_jsonl(path: Path, corpus: CorpusConfig) -> Reading:
     get = pl.col("record").struct.field
     rows = lines.filter(~is_bad).with_columns(record=record)
     names = {form.text_name: get(corpus.columns.text), form.label_name: get(corpus.columns.label)}
-    rows = rows.select("number", "line", **names)
-    skip = sift([wrong.with_columns(unit="number"), find_broken(rows, form.rules)], path, corpus)
-    return Reading(form.examples(keep(rows, path, skip)), len(skip))
+    further = {name: get(key) for name, key in (per_token | per_sequence).items()}
+    rows = rows.select("number", "line", **names, **further)
+    rules = [*form.rules, *map(filled, per_sequence), *map(_parallel, per_token)]
+    skip = sift([wrong.with_columns(unit="number"), find_broken(rows, rules)], path, corpus)
+    return Reading(form.examples(keep(rows, path, skip), corpus), len(skip))
 
 
 def read_labelled_lines(path: Path, corpus: CorpusConfig) -> Reading:
     """Read `LABEL text` lines; of a label `COARSE:fine` the column `coarse` takes the first part, any other it whole."""
     parts = LINE.str.strip_chars().str.splitn(" ", 2).struct
-    label = parts[0].str.splitn(":", 2).struct[0] if corpus.columns.label == "coarse" else parts[0]
-    rows = scan_lines(path, corpus).filter(~BLANK).with_columns(label=label, text=parts[1].str.strip_chars())
+    labels = {"label": corpus.columns.label} | {f"{SEQUENCE_COLUMN}{k}": v for k, v in corpus.columns.per_sequence.items()}
+    columns = {name: parts[0].str.splitn(":", 2).struct[0] if kind == "coarse" else parts[0] for name, kind in labels.items()}
+    rows = scan_lines(path, corpus).filter(~BLANK).with_columns(text=parts[1].str.strip_chars(), **columns)
     skip = sift([find_broken(rows, [*WORDED, *LABELLED])], path, corpus)
-    return Reading(_text_examples(keep(rows, path, skip)), len(skip))
+    return Reading(_text_examples(keep(rows, path, skip), corpus), len(skip))
 
 
 def read_sktime_ts(path: Path, corpus: CorpusConfig) -> Reading:
@@ -171,7 +185,7 @@ def read_sktime_ts(path: Path, corpus: CorpusConfig) -> Reading:
     long = long.explode("values", "step").sort("number", "step", "dimension")
     steps = long.group_by("number", "id", "label", "step", maintain_order=True).agg("values")
     examples = steps.group_by("number", "id", "label", maintain_order=True).agg("values")
-    return Reading(_numeric_examples(examples), len(skip))
+    return Reading(_numeric_examples(examples, corpus), len(skip))
 
 
 Reader = Callable[[Path, CorpusConfig], Reading]
@@ -198,16 +212,18 @@ def _read_table(records: pl.LazyFrame, cells: pl.Expr, path: Path, corpus: Corpu
     rows = records.filter(~BLANK).with_columns(cells=cells)
     first = first_row(rows, path)
     header: list[str] = first["cells"].item().to_list()
-    wanted = {"text": corpus.columns.text, "label": corpus.columns.label}
+    further = {f"{SEQUENCE_COLUMN}{name}": column for name, column in corpus.columns.per_sequence.items()}
+    wanted = {"text": corpus.columns.text, "label": corpus.columns.label, **further}
     at = f"{path}:{first['number'].item()}:1"
     for key, name in wanted.items():
         if header.count(name) != 1:
-            raise DataError(f"{at}: has {header.count(name)} columns {name!r}; it has {header}; fix: set columns.{key}")
+            setting = key.replace(SEQUENCE_COLUMN, "per_sequence.")
+            raise DataError(f"{at}: has {header.count(name)} columns {name!r}; it has {header}; fix: set columns.{setting}")
     columns = {key: pl.col("cells").list.get(header.index(name), null_on_oob=True) for key, name in wanted.items()}
     rows = rows.filter(pl.col("number") > first["number"].item()).with_columns(**columns)
     ragged = Rule(pl.col("cells").list.len() != len(header), f"has not {len(header)} columns; fix: mend the line")
-    skip = sift([find_broken(rows, [*rules, ragged, *WORDED, *LABELLED])], path, corpus)
-    return Reading(_text_examples(keep(rows, path, skip)), len(skip))
+    skip = sift([find_broken(rows, [*rules, ragged, *WORDED, *LABELLED, *map(filled, further)])], path, corpus)
+    return Reading(_text_examples(keep(rows, path, skip), corpus), len(skip))
 
 
 def _undecodable(lines: pl.LazyFrame, record: pl.Expr, path: Path) -> list[int]:
@@ -233,12 +249,20 @@ def _undecodable(lines: pl.LazyFrame, record: pl.Expr, path: Path) -> list[int]:
     return sorted(numbers)
 
 
-def _text_examples(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return to_schema(rows.with_columns(tokens=tokenize(pl.col("text")), labels=pl.concat_list("label")))
+def _parallel(name: str) -> Rule:
+    """Make the rule that a further column has a value for each token."""
+    _, _, short = name.partition(":")
+    is_short = (pl.col(name).list.len() != pl.col("tokens").list.len()).fill_null(True)
+    is_empty = pl.col(name).list.eval(~pl.element().fill_null("").str.contains(r"\S")).list.any()
+    return Rule(is_short | is_empty, f"has not a value of {short} for each token; fix: mend the line")
 
 
-def _numeric_examples(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return to_schema(rows.with_columns(labels=pl.concat_list("label")))
+def _text_examples(rows: pl.LazyFrame, corpus: CorpusConfig) -> pl.LazyFrame:
+    return to_schema(rows.with_columns(tokens=tokenize(pl.col("text")), labels=pl.concat_list("label")), corpus)
+
+
+def _numeric_examples(rows: pl.LazyFrame, corpus: CorpusConfig) -> pl.LazyFrame:
+    return to_schema(rows.with_columns(labels=pl.concat_list("label")), corpus)
 
 
 @dataclass(frozen=True)
@@ -250,7 +274,7 @@ class _JsonForm:
     label_name: str
     label: pl.DataType
     rules: Sequence[Rule]
-    examples: Callable[[pl.LazyFrame], pl.LazyFrame]
+    examples: Callable[[pl.LazyFrame, CorpusConfig], pl.LazyFrame]
 
 
 _STRING, _STRINGS, _STEPS = pl.String(), pl.List(pl.String), pl.List(pl.List(pl.Float32))

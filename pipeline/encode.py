@@ -1,7 +1,8 @@
 """prepared -> encoded: words become numbers, as flat arrays that every worker maps into memory without a copy.
 
-A split is three arrays: `tokens` (the index of each word's form), `offsets` (where each sequence begins) and `labels`.
-Forms stand apart, once each, with their word id and characters; numeric corpora have `values` in place of `tokens`.
+A split is three arrays: `tokens` (the index of each word's form), `offsets` (where each sequence begins) and `labels`, and
+one for each further column, in `per_token/` and `per_sequence/`. Forms stand apart, once each, with their word id and
+characters; numeric corpora have `values` in place of `tokens`.
 """
 
 import json
@@ -13,11 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.config import UNKNOWN_ID, Sizes
-from pipeline.config import CorpusConfig, EncodeConfig, VectorsConfig
+from models.config import UNKNOWN_ID, Sizes, Target
+from pipeline.config import CAPITALISATION, CorpusConfig, EncodeConfig, VectorsConfig
 from pipeline.examples import Examples
 from pipeline.layout import Layout
-from pipeline.vocab import RESERVED, Vocab
+from pipeline.reading import SEQUENCE_COLUMN, TOKEN_COLUMN
+from pipeline.vectors import VECTOR_READERS, VectorTable
+from pipeline.vocab import CAPITALISATIONS, RESERVED, Vocab, ranked_values
 from pipeline.words import find_contractions
 
 SPLITS = ("train", "val", "test")
@@ -36,9 +39,9 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     out_dir = layout.encoded_dir
     shutil.rmtree(out_dir, ignore_errors=True)
     out_dir.mkdir(parents=True)
-    is_text = frames["train"].collect_schema()["tokens"] == pl.List(pl.String) and not _is_numeric(frames["train"])
-    vector_table = _VectorTable(vectors, layout.raw_dir / "vectors") if vectors is not None else None
-    vocab = _build_vocab(frames["train"], config, is_text)
+    is_text = not corpus.is_numeric
+    vector_table = _open_vectors(vectors, layout.raw_dir / "vectors") if vectors is not None else None
+    vocab = replace(_build_vocab(frames["train"], config, is_text), columns=_further_vocabs(frames["train"], corpus))
     num_counted = len(vocab.words)
     if vector_table is not None:
         vocab = vocab.with_words(vector_table.words.head(config.vector_words))
@@ -47,9 +50,8 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     vector_size = 0
     for split, frame in frames.items():
         vector_size = _write_split(frame, vocab, forms, out_dir / split)
-    num_fixed = len(vocab.words) - num_counted
-    sizes = Sizes(corpus.task, len(vocab.words), len(vocab.chars), len(vocab.labels), vector_size, num_fixed)
-    coverage = vector_table.write(vocab, frames, out_dir) if vector_table is not None else None
+    sizes = _sizes(corpus, vocab, vector_size, len(vocab.words) - num_counted)
+    coverage = _write_vectors(vector_table, vocab, frames, out_dir) if vector_table is not None else None
     max_length = config.max_length if corpus.task == "classification" else None
     unknown = {split: _unknown_share(out_dir, split) for split in SPLITS} if is_text else None
     summary = {"sizes": asdict(sizes), "max_length": max_length, "unknown_words": unknown, "vector_coverage": coverage}
@@ -75,12 +77,33 @@ def _unknown_share(out_dir: Path, split: str) -> float:
 def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFrame:
     frame = pl.scan_parquet(path)
     if corpus.task == "classification" and config.max_length is not None:
-        frame = frame.with_columns(pl.col("tokens", "values", "written").list.head(config.max_length))
+        frame = frame.with_columns(pl.col("tokens", "values", "written", f"^{TOKEN_COLUMN}.*$").list.head(config.max_length))
     return frame
 
 
-def _is_numeric(frame: pl.LazyFrame) -> bool:
-    return frame.select(pl.col("values").is_not_null().any()).collect().item()
+def _further_vocabs(train: pl.LazyFrame, corpus: CorpusConfig) -> dict[str, list[str]]:
+    columns = corpus.columns
+    lists = {name: train.select(entry=f"{TOKEN_COLUMN}{name}").explode("entry") for name in columns.per_token}
+    singles = {name: train.select(entry=f"{SEQUENCE_COLUMN}{name}") for name in columns.per_sequence}
+    return {name: ranked_values(values) for name, values in (lists | singles).items()}
+
+
+def _sizes(corpus: CorpusConfig, vocab: Vocab, vector_size: int, num_fixed: int) -> Sizes:
+    columns = corpus.columns
+    features = {name: len(vocab.columns[name]) for name in columns.per_token}
+    targets = {name: Target("tagging", len(vocab.column_labels(name))) for name in columns.per_token}
+    targets |= {name: Target("classification", len(vocab.column_labels(name))) for name in columns.per_sequence}
+    return Sizes(
+        corpus.task,
+        len(vocab.words),
+        len(vocab.chars),
+        len(vocab.labels),
+        vector_size,
+        num_fixed,
+        features if vector_size else {CAPITALISATION: len(CAPITALISATIONS), **features},
+        targets,
+        vocab.labels,
+    )
 
 
 def _build_vocab(train: pl.LazyFrame, config: EncodeConfig, is_text: bool) -> Vocab:
@@ -103,8 +126,8 @@ def _write_forms(frames: dict[str, pl.LazyFrame], vocab: Vocab, out_dir: Path) -
     forms = every.unique().sort("form").collect(engine="streaming").with_row_index("index")
     encoded = vocab.encode_forms(forms["form"])
     (out_dir / "forms").mkdir()
-    for name in ("word_ids", "char_ids", "char_offsets"):
-        np.save(out_dir / "forms" / f"{name}.npy", getattr(encoded, name))
+    for name, array in vars(encoded).items():
+        np.save(out_dir / "forms" / f"{name}.npy", array)
     return forms
 
 
@@ -116,6 +139,7 @@ def _write_split(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None, 
     np.save(out_dir / "offsets.npy", np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
     labels = frame.select("labels").explode("labels").collect().to_series()
     np.save(out_dir / "labels.npy", vocab.encode_labels(labels))
+    _write_further(frame, vocab, out_dir)
     if forms is not None:
         tokens = frame.select(pl.col("tokens").alias("form")).explode("form")
         joined = tokens.join(forms.lazy(), on="form", how="left", maintain_order="left").collect()
@@ -127,34 +151,45 @@ def _write_split(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None, 
     return int(values.shape[1])
 
 
-class _VectorTable:
-    """Pre-trained vectors on disk: the words of the rows, and the rows of words."""
+def _write_further(frame: pl.LazyFrame, vocab: Vocab, out_dir: Path) -> None:
+    """Write the further columns of one split."""
+    for prefix, folder in ((TOKEN_COLUMN, "per_token"), (SEQUENCE_COLUMN, "per_sequence")):
+        (out_dir / folder).mkdir()
+        for column in frame.collect_schema().names():
+            if column.startswith(prefix):
+                name = column.removeprefix(prefix)
+                entries = frame.select(entry=column)
+                values = (entries.explode("entry") if prefix == TOKEN_COLUMN else entries).collect().to_series()
+                np.save(out_dir / folder / f"{name}.npy", vocab.encode_column(name, values))
 
-    def __init__(self, config: VectorsConfig, folder: Path) -> None:
-        self.matrix = np.load(folder / config.matrix, mmap_mode="r", allow_pickle=False)
-        self.words = pl.read_parquet(folder / config.index).to_series(0).alias("word")
-        self._index = self.words.to_frame().with_row_index("row")
 
-    def write(self, vocab: Vocab, frames: dict[str, pl.LazyFrame], out_dir: Path) -> dict[str, float]:
-        """Write the rows of a vocabulary; returns the coverage of every split."""
-        np.save(out_dir / "vectors.npy", self.rows_for(vocab.words))
-        return {split: self.coverage(frame, vocab) for split, frame in frames.items()}
+def _open_vectors(config: VectorsConfig, folder: Path) -> VectorTable:
+    return VECTOR_READERS[config.format](folder, config.file, config.index)
 
-    def rows_for(self, words: tuple[str, ...]) -> NDArray[np.float32]:
-        """Give (V, D): a word's vector, zeros for padding, and noise of the vectors' own spread for words without one."""
-        found = pl.DataFrame({"word": list(words)}).join(self._index, on="word", how="left", maintain_order="left")["row"]
-        covered = found.is_not_null().to_numpy()
-        vectors = np.empty((len(words), self.matrix.shape[1]), np.float32)
-        vectors[covered] = self.matrix[found.drop_nulls().to_numpy()]
-        spread = vectors[covered].std() if covered.any() else 0.1
-        vectors[~covered] = np.random.default_rng(0).normal(0, spread, (int((~covered).sum()), vectors.shape[1]))
-        vectors[RESERVED.index("<pad>")] = 0
-        return vectors
 
-    def coverage(self, frame: pl.LazyFrame, vocab: Vocab) -> float:
-        """Give the share of a split's words, repeats counted, whose row of the word table came from the vectors."""
-        words = frame.select(pl.col("tokens").alias("word")).explode("word")
-        if vocab.lowercase:
-            words = words.select(pl.col("word").str.to_lowercase())
-        covered = pl.Series(list(vocab.words)).to_frame("word").join(self._index, on="word", how="semi")["word"]
-        return round(float(words.select(pl.col("word").is_in(covered.implode()).mean()).collect().item()), 4)
+def _write_vectors(table: VectorTable, vocab: Vocab, frames: dict[str, pl.LazyFrame], out_dir: Path) -> dict[str, float]:
+    """Write the vectors of a vocabulary's words; returns the coverage of every split."""
+    index = table.words.to_frame().with_row_index("row")
+    np.save(out_dir / "vectors.npy", _rows_for(vocab.words, table, index))
+    return {split: _coverage(frame, vocab, index) for split, frame in frames.items()}
+
+
+def _rows_for(words: tuple[str, ...], table: VectorTable, index: pl.DataFrame) -> NDArray[np.float32]:
+    """Give (V, D): a word's vector, zeros for padding, and noise of the vectors' own spread for words without one."""
+    found = pl.DataFrame({"word": list(words)}).join(index, on="word", how="left", maintain_order="left")["row"]
+    covered = found.is_not_null().to_numpy()
+    vectors = np.empty((len(words), table.width), np.float32)
+    vectors[covered] = table.rows(found.drop_nulls().to_numpy().astype(np.int64))
+    spread = vectors[covered].std() if covered.any() else 0.1
+    vectors[~covered] = np.random.default_rng(0).normal(0, spread, (int((~covered).sum()), vectors.shape[1]))
+    vectors[RESERVED.index("<pad>")] = 0
+    return vectors
+
+
+def _coverage(frame: pl.LazyFrame, vocab: Vocab, index: pl.DataFrame) -> float:
+    """Give the share of a split's words, repeats counted, whose row of the word table came from the vectors."""
+    words = frame.select(pl.col("tokens").alias("word")).explode("word")
+    if vocab.lowercase:
+        words = words.select(pl.col("word").str.to_lowercase())
+    covered = pl.Series(list(vocab.words)).to_frame("word").join(index, on="word", how="semi")["word"]
+    return round(float(words.select(pl.col("word").is_in(covered.implode()).mean()).collect().item()), 4)

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Task
+from models.config import MAIN, Task
 from pipeline.labeler import Labeler
 from pipeline.layout import Layout
 from pipeline.plots import plot_confusion, plot_label_f1, plot_learning_curves
@@ -21,10 +21,16 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
     """Score a trained model on its test split and write the report folder; returns the metrics."""
     labeler = Labeler.load(layout.model_dir)
     train, test = (Split.read(layout.prepared_dir, name) for name in ("train", "test"))
-    predicted = answer_split(labeler, test)
+    answers = answer_split(labeler, test)
+    predicted = answers.pop(MAIN)
     words = known_words(train)
     scores = score_labels(test, predicted, words, task == "tagging")
     floor = score_labels(test, _floor(task, train, test), words, task == "tagging")
+    for name, labels in answers.items():
+        further, kind = test.as_target(name), labeler.network.sizes.targets[name].task
+        cheap = _floor(kind, train.as_target(name), further)
+        scores[f"{name}_accuracy"] = score_labels(further, labels, words, kind == "tagging")["accuracy"]
+        floor[f"{name}_accuracy"] = score_labels(further, cheap, words, kind == "tagging")["accuracy"]
     metrics = {f"test/{name}": value for name, value in scores.items()}
     metrics |= {f"test/floor_{name}": value for name, value in floor.items()}
     _warn_where_floor_wins(scores, floor)

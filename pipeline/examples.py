@@ -1,8 +1,10 @@
 """An encoded corpus as numpy arrays, mapped into memory: what encode writes and batches are made of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +15,17 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class FormTable:
-    """Distinct word forms: their word ids (F,), characters (N,) and where those begin (F + 1,)."""
+    """Distinct word forms: word ids (F,), characters (N,), where those begin (F + 1,), and how they are capitalised (F,)."""
 
     word_ids: NDArray[np.int32]
     char_ids: NDArray[np.int32]
     char_offsets: NDArray[np.int64]
+    capitalisation: NDArray[np.int32]
 
     @classmethod
     def open(cls, folder: Path) -> "FormTable":
         """Map the arrays of a folder into memory."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("word_ids", "char_ids", "char_offsets")))
+        return cls(*(np.load(folder / f"{item.name}.npy", mmap_mode="r") for item in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Examples:
         tokens: (all steps,) indices of word forms; None where the input is numeric.
         values: (all steps, I) numbers; None where the input is text.
         forms: the word forms that tokens mean.
+        per_token: further column -> (all steps,) ids of its values.
+        per_sequence: further column -> (n,) ids of its values.
     """
 
     offsets: Rows
@@ -42,17 +47,23 @@ class Examples:
     tokens: NDArray[np.int32] | None = None
     values: NDArray[np.float32] | None = None
     forms: FormTable | None = None
+    per_token: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    per_sequence: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, encoded_dir: Path, split: str) -> "Examples":
         """Map one split of an encoded corpus into memory."""
         folder = encoded_dir / split
-        arrays = {
+        arrays: dict[str, Any] = {
             name: np.load(folder / f"{name}.npy", mmap_mode="r") if (folder / f"{name}.npy").exists() else None
             for name in ("labels", "tokens", "values")
         }
         forms = FormTable.open(encoded_dir / "forms") if arrays["tokens"] is not None else None
-        return cls(offsets=np.load(folder / "offsets.npy"), forms=forms, **arrays)
+        further: dict[str, Any] = {
+            kind: {path.stem: np.load(path, mmap_mode="r") for path in sorted((folder / kind).glob("*.npy"))}
+            for kind in ("per_token", "per_sequence")
+        }
+        return cls(offsets=np.load(folder / "offsets.npy"), forms=forms, **arrays, **further)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

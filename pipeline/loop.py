@@ -12,12 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from models.batch import Batch
+from models.config import MAIN
+from models.lengths import step_mask
 from models.network import Network
-from models.rnn import step_mask
 from pipeline.batches import Share, evaluation_batches, plan_epoch, training_shares
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
@@ -230,16 +231,13 @@ DECAYS: dict[str, Callable[[float], float]] = {
 def _step(training: Training, share: Share, rows: Any, num_steps: int, world: World, device: torch.device) -> float:
     """Make one update; returns the step's mean loss over all workers."""
     config, progress = training.config, training.progress
-    drawn = np.random.SeedSequence([config.seed, progress.epoch, progress.step, world.rank])
-    torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
     training.optimizer.zero_grad(set_to_none=True)
     loss = torch.zeros((), device=device)
     if share.batch is not None:
         with _autocast(config, device):
-            loss = training.network.loss_sum(share.batch.to(device), config.label_smoothing)
-        (loss / share.num_targets).backward()
-    loss_sum = _sum_over_workers(training, loss.detach(), share.word_ids, world)
-    mean = loss_sum / share.num_targets
+            loss = _mean_loss(training, share.batch.to(device), share.num_targets)
+        loss.backward()
+    mean = _sum_over_workers(training, loss.detach(), share.word_ids, world)
     norm = nn.utils.clip_grad_norm_(training.parameters, config.clip_norm)
     if not math.isfinite(mean) or not math.isfinite(norm.item()):
         raise DivergedError(
@@ -254,9 +252,16 @@ def _step(training: Training, share: Share, rows: Any, num_steps: int, world: Wo
         updates = progress.epoch * num_steps + progress.step
         weight = 1 - min(config.average, (1 + updates) / (10 + updates))
         torch._foreach_lerp_(training.average, [p.detach() for p in training.parameters], weight)
-    progress.loss_sum += loss_sum
-    progress.num_targets += share.num_targets
+    progress.loss_sum += mean * share.num_targets[MAIN]
+    progress.num_targets += share.num_targets[MAIN]
     return mean
+
+
+def _mean_loss(training: Training, batch: Batch, num_targets: dict[str, int]) -> Tensor:
+    """Give this worker's part of the step's loss: each target's sum over its labels in the whole step, weighted."""
+    network = training.network
+    sums = network.loss_sums(network(batch), batch, training.config.label_smoothing)
+    return torch.stack([weight * sums[name] / num_targets[name] for name, weight in network.weights.items()]).sum()
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
@@ -323,26 +328,32 @@ def evaluate(network: Network, examples: Examples, bio: BioLabels | None, device
     """Score a split over all workers, each example once.
 
     Returns:
-        `loss` in nats per label, `accuracy`, and `entity_f1` where labels are BIO. A label that train does not have
-        counts as an error and carries no loss.
+        `loss` in nats per label, the targets' weighted together; `accuracy`, that of a further target with its name before
+        it; and `entity_f1` where labels are BIO. A label that train does not have counts as an error and carries no loss.
     """
     world = World.current()
     network.eval()
-    sums = torch.zeros(6, dtype=torch.float64)  # loss, right, labels; entities right, predicted, in gold
+    names = list(network.weights)
+    sums = torch.zeros(len(names), 3, dtype=torch.float64)  # loss, right, labels
+    spans = torch.zeros(3, dtype=torch.float64)  # entities right, predicted, in gold
     for _, batch in evaluation_batches(examples, EVALUATION_TOKENS, world.rank, world.size):
         moved = batch.to(device)
         logits = network(moved)
-        predicted = logits.argmax(-1).cpu()
-        is_real = torch.ones_like(batch.labels, dtype=torch.bool)
-        if examples.is_tagging:
-            is_real = step_mask(batch.lengths, batch.labels.shape[1], torch.device("cpu"))
-        sums[0] += network.loss_of(logits, moved).double().cpu()
-        sums[1] += ((predicted == batch.labels) & is_real).sum()
-        sums[2] += is_real.sum()
-        if bio is not None:
-            sums[3:] += torch.tensor(bio.count(batch.labels.numpy(), predicted.numpy(), is_real.numpy()))
-    loss, right, total, found, predicted_spans, gold_spans = world.sum(sums.to(device)).tolist()
-    metrics = {"loss": loss / total, "accuracy": right / total}
+        losses, predicted = network.loss_sums(logits, moved), network.predict(logits, batch.lengths)
+        for number, name in enumerate(names):
+            gold, labels = batch.targets[name], predicted[name].labels.cpu()
+            is_real = torch.ones_like(gold, dtype=torch.bool)
+            if gold.dim() == 2:
+                is_real = step_mask(batch.lengths, gold.shape[1], gold.device)
+            sums[number] += torch.stack([losses[name].cpu(), ((labels == gold) & is_real).sum(), is_real.sum()]).double()
+            if bio is not None and name == MAIN:
+                spans += torch.tensor(bio.count(gold.numpy(), labels.numpy(), is_real.numpy()))
+    loss, right, total = world.sum(sums.to(device)).cpu().T
+    weights = torch.tensor([network.weights[name] for name in names], dtype=torch.float64)
+    metrics = {"loss": float((weights * loss / total).sum())}
+    for name, share in zip(names, (right / total).tolist(), strict=True):
+        metrics["accuracy" if name == MAIN else f"{name}_accuracy"] = share
     if bio is not None:
+        found, predicted_spans, gold_spans = world.sum(spans.to(device)).tolist()
         metrics["entity_f1"] = 2 * found / max(predicted_spans + gold_spans, 1)
     return metrics

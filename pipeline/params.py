@@ -3,13 +3,13 @@
 Neither torch nor ray is imported here: a wrong file is answered at once.
 """
 
-import difflib
 import json
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from pipeline.checks import check_catalogue, check_params, did_you_mean
 from pipeline.config import Catalogue, Config
 from pipeline.errors import ParamsError
 
@@ -86,7 +86,7 @@ def _explain(error: "ValidationError", tree: Any, path: Path, root: type) -> lis
         name = ".".join(str(key) for key in keys)
         line, column = _position(tree, keys)
         if item["type"] == "unexpected_keyword_argument":
-            text = f"{name} is not a key here; {_did_you_mean(str(keys[-1]), _keys_at(root, keys[:-1]))}"
+            text = f"{name} is not a key here; {did_you_mean(str(keys[-1]), _keys_at(root, keys[:-1]))}"
         elif item["type"] in ("missing", "missing_argument"):
             text = f"{name} is missing; fix: add it"
         else:
@@ -148,44 +148,10 @@ def _parts(kind: Any) -> list[Any]:
     return list(get_args(kind)) if isinstance(kind, UnionType) else [kind]
 
 
-def _did_you_mean(word: str, options: list[str]) -> str:
-    near = difflib.get_close_matches(word, options, n=1)
-    return f"did you mean {near[0]}?" if near else f"fix: use one of {', '.join(sorted(options))}"
-
-
 def _across(
     config: Config, params: Any, params_path: Path, catalogue: Catalogue, corpora: Any, corpora_path: Path
 ) -> list[Problem]:
-    """Check what one dataclass alone can not: names that lead elsewhere, options that do not go together."""
-    problems = []
-
-    def complain(keys: tuple[str, ...], text: str, path: Path = params_path, tree: Any = params) -> None:
-        problems.append(Problem(path, *_position(tree, keys), f"{'.'.join(keys)} {text}"))
-
-    for name, pipeline in config.pipelines.items():
-        at = ("pipelines", name)
-        if not name.replace("_", "").replace("-", "").isalnum():
-            complain(at, "is no name for a model; fix: use letters, digits, - and _")
-        if pipeline.corpus not in catalogue.corpora:
-            hint = _did_you_mean(pipeline.corpus, list(catalogue.corpora))
-            complain((*at, "corpus"), f"is {pipeline.corpus!r}, which corpora.yaml does not have; {hint}")
-        if pipeline.vectors is not None and pipeline.vectors not in catalogue.vectors:
-            hint = _did_you_mean(pipeline.vectors, list(catalogue.vectors))
-            complain((*at, "vectors"), f"is {pipeline.vectors!r}, which corpora.yaml does not have; {hint}")
-        if not pipeline.model.hidden:
-            complain((*at, "model", "hidden"), "is empty; fix: give the units of each layer, such as [200]")
-        if pipeline.split.val + pipeline.split.test >= 1:
-            complain((*at, "split"), "leaves nothing to train on; fix: let val and test add up to less than 1")
-    if config.sweep is not None and config.sweep.pipeline not in config.pipelines:
-        hint = _did_you_mean(config.sweep.pipeline, list(config.pipelines))
-        complain(("sweep", "pipeline"), f"is {config.sweep.pipeline!r}, which is no pipeline; {hint}")
-    for name, corpus in catalogue.corpora.items():
-        parts = set(corpus.splits)
-        if parts != {"all"} and not {"train"} <= parts <= {"train", "val", "test"}:
-            complain(
-                ("corpora", name, "splits"),
-                f"has {sorted(parts)}; fix: name `all` alone, or `train` with or without `val` and `test`",
-                corpora_path,
-                corpora,
-            )
-    return problems
+    """Check what one dataclass alone can not."""
+    placed = [(params_path, params, complaint) for complaint in check_params(config, catalogue, params)]
+    placed += [(corpora_path, corpora, complaint) for complaint in check_catalogue(catalogue)]
+    return [Problem(path, *_position(tree, it.keys), f"{'.'.join(it.keys)} {it.text}") for path, tree, it in placed]

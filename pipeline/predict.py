@@ -17,8 +17,9 @@ _CHUNK = 1000
 def run(model: str, lines: Iterable[str], out: TextIO = sys.stdout) -> None:
     """Label lines of text as they come.
 
-    A tagger writes a word and its tag per line, a blank line after each text; a classifier writes the label, its
-    probability and the text, separated by tabs. Lines without text are passed over.
+    A tagger writes a word and its tag per line, then its further tags, and a blank line after each text; a classifier
+    writes the label, its probability and the text, separated by tabs. What else a whole text is stands above it, as
+    `# intent = flight`. Lines without text are passed over.
 
     Args:
         model: an MLflow address such as `models:/pos@champion`, or a model folder.
@@ -49,10 +50,18 @@ def load(model: str) -> Labeler:
         ) from error
 
 
+_MAIN = ("words", "labels", "label", "probabilities", "probability")
+
+
 def _lines(text: str, answer: dict[str, Any]) -> Iterator[str]:
+    further = {name: values for name, values in answer.items() if name not in _MAIN}
+    for name, value in further.items():
+        if isinstance(value, str):
+            yield f"# {name} = {value}\n"
     if "words" in answer:
-        for word, label in zip(answer["words"], answer["labels"], strict=True):
-            yield f"{word}\t{label}\n"
+        columns = [answer["words"], answer["labels"], *(values for values in further.values() if isinstance(values, list))]
+        for cells in zip(*columns, strict=True):
+            yield "\t".join(cells) + "\n"
         yield "\n"
     else:
         yield f"{answer['label']}\t{answer['probability']:.4f}\t{text}\n"

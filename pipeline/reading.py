@@ -28,6 +28,9 @@ EXAMPLE_SCHEMA = pl.Schema(
 """`tokens` or `values`, and `labels`, say what an example is. `written` stands beside `tokens` where a corpus splits words
 that are written as one (Portuguese `da` into `de`, `a`): the whole at its first token, nothing ("") at the rest, null elsewhere.
 """
+TOKEN_COLUMN = "token:"
+SEQUENCE_COLUMN = "sequence:"
+"""What stands before the names of further columns, which follow those of `EXAMPLE_SCHEMA`: one value per token or in all."""
 _WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -160,7 +163,7 @@ def _place(path: Path) -> pl.Expr:
     return pl.format("{}:{}", pl.lit(path.name), pl.col("number"))
 
 
-def gather(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
+def gather(rows: pl.LazyFrame, path: Path, skip: list[int], corpus: CorpusConfig) -> pl.LazyFrame:
     """Gather the words of each sentence; without a `sent_id` it is named after the place of its first word."""
     kept = rows.filter(~pl.col("sentence").is_in(skip)) if skip else rows
     # The numbers of sentences rise; told so, polars groups them in a stream.
@@ -171,14 +174,29 @@ def gather(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
         tokens="token",
         labels="label",
         written="written",
+        **{name: pl.col(name) if kind == pl.List else pl.col(name).first() for name, kind in further_schema(corpus).items()},
     )
     is_named = pl.col("sent_id").fill_null("") != ""
-    return to_schema(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(_place(path))))
+    return to_schema(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(_place(path))), corpus)
 
 
-def to_schema(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Bring rows to `EXAMPLE_SCHEMA`; a column that they lack is null."""
+def further_schema(corpus: CorpusConfig) -> dict[str, pl.DataType]:
+    """Name the further columns of a corpus's examples."""
+    columns = corpus.columns
+    per_token: dict[str, pl.DataType] = {f"{TOKEN_COLUMN}{name}": pl.List(pl.String) for name in columns.per_token}
+    return per_token | {f"{SEQUENCE_COLUMN}{name}": pl.String() for name in columns.per_sequence}
+
+
+def to_schema(rows: pl.LazyFrame, corpus: CorpusConfig) -> pl.LazyFrame:
+    """Bring rows to `EXAMPLE_SCHEMA` and the corpus's further columns; a column that they lack is null."""
     names = rows.collect_schema().names()
-    return rows.select(
-        (pl.col(name) if name in names else pl.lit(None)).cast(kind).alias(name) for name, kind in EXAMPLE_SCHEMA.items()
+    kinds = EXAMPLE_SCHEMA | further_schema(corpus)
+    return rows.select((pl.col(name) if name in names else pl.lit(None)).cast(kind).alias(name) for name, kind in kinds.items())
+
+
+def filled(name: str) -> Rule:
+    """Make the rule that a further column holds something."""
+    _, _, short = name.partition(":")
+    return Rule(
+        ~pl.col(name).fill_null("").str.contains(r"\S"), f"has no {short}; the corpus names it in `columns`; fix: fill it in"
     )

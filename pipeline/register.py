@@ -7,9 +7,10 @@ Registering the same run again changes nothing.
 import json
 from typing import Any
 
+from models.config import MAIN, Task
 from pipeline import tracking
 from pipeline.checkpoint import file_sha256
-from pipeline.config import RegisterConfig, Task
+from pipeline.config import RegisterConfig
 from pipeline.errors import ParamsError
 from pipeline.labeler import Labeler
 from pipeline.layout import Layout
@@ -64,7 +65,11 @@ def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float
     tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name}
     text = _describe(name, corpus_name, labeler, metrics, run_id)
     size = labeler.network.sizes.vector_size
-    example = [json.dumps([[0.0] * size])] if size else ["A short text .", "Another one ."]
+    example = ["A short text .", "Another one ."]
+    if labeler.columns:
+        example = [json.dumps({key: ["one", "two"] for key in ("tokens", *labeler.columns)})]
+    if size:
+        example = [json.dumps([[0.0] * size])]
     return tracking.register(name, run_id, layout.model_dir, example, tags, text)
 
 
@@ -94,5 +99,5 @@ def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, 
 def _score_again(version: tracking.Version, task: Task, config: RegisterConfig, layout: Layout) -> float:
     labeler = Labeler.load(tracking.download_model(f"models:/{version.name}/{version.number}"))
     train, test = (Split.read(layout.prepared_dir, name) for name in ("train", "test"))
-    scores = score_labels(test, answer_split(labeler, test), known_words(train), task == "tagging")
+    scores = score_labels(test, answer_split(labeler, test)[MAIN], known_words(train), task == "tagging")
     return scores[config.metric]

@@ -1,10 +1,11 @@
 """A model against a prepared split: the same questions, the same scores, whichever model answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
+from models.config import MAIN
 from pipeline.labeler import Labeler
 from pipeline.scores import classification_scores, tagging_scores
 
@@ -19,11 +20,13 @@ class Split:
         tokens: words per example; empty lists where the input is numeric.
         labels: per example a label per word, or one.
         values: numbers per step and example; None where the input is text.
+        columns: further column -> per example its values, one per token or one in all.
     """
 
     tokens: Sequences
     labels: Sequences
     values: list[list[list[float]]] | None
+    columns: dict[str, Sequences] = field(default_factory=dict)
 
     @classmethod
     def read(cls, prepared_dir: Path, name: str) -> "Split":
@@ -31,7 +34,14 @@ class Split:
         frame = pl.read_parquet(prepared_dir / f"{name}.parquet")
         is_numeric = frame["tokens"].is_null().any()
         tokens = [[] for _ in range(len(frame))] if is_numeric else frame["tokens"].to_list()
-        return cls(tokens, frame["labels"].to_list(), frame["values"].to_list() if is_numeric else None)
+        columns = {column: frame[column].to_list() for column in frame.columns if ":" in column}
+        further = {column.partition(":")[2]: values for column, values in columns.items()}
+        further = {name: [v if isinstance(v, list) else [v] for v in values] for name, values in further.items()}
+        return cls(tokens, frame["labels"].to_list(), frame["values"].to_list() if is_numeric else None, further)
+
+    def as_target(self, name: str) -> "Split":
+        """Give the same split with a further column's values as its labels."""
+        return self if name == MAIN else replace(self, labels=self.columns[name])
 
     @property
     def flat_labels(self) -> list[str]:
@@ -39,10 +49,15 @@ class Split:
         return [label for labels in self.labels for label in labels]
 
 
-def answer_split(labeler: Labeler, split: Split) -> Sequences:
-    """Have a model label a split; returns labels in the shape of the split's own."""
-    answers = labeler.label_values(split.values) if split.values is not None else labeler.label_tokens(split.tokens)
-    return [answer.labels for answer in answers]
+def answer_split(labeler: Labeler, split: Split) -> dict[str, Sequences]:
+    """Have a model label a split; returns every target's labels, in the shape of the split's own."""
+    if split.values is not None:
+        answers = labeler.label_values(split.values)
+    else:
+        columns = [{name: split.columns[name][i] for name in labeler.columns} for i in range(len(split.tokens))]
+        answers = labeler.label_tokens(split.tokens, columns)
+    further = {name: [answer.further[name] for answer in answers] for name in labeler.network.config.heads}
+    return {MAIN: [answer.labels for answer in answers], **further}
 
 
 def score_labels(split: Split, predicted: Sequences, known_words: set[str], is_tagging: bool) -> dict[str, float]:

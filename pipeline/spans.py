@@ -47,6 +47,14 @@ class BioLabels:
         right = gold_start & start & (gold_end == end) & (gold_kind == kind)
         return int(right.sum()), int(start.sum()), int(gold_start.sum())
 
+    def has_stray_inside(self, labels: NDArray[np.int32], offsets: Ids) -> bool:
+        """Say whether any I follows anything but B or I of its type, in sequences (all steps,) that begin at `offsets`."""
+        goes_on = self.is_inside[labels] & ~self.is_begin[labels]
+        follows = np.zeros(len(labels), bool)
+        follows[1:] = self.is_inside[labels[:-1]] & (self.kind[labels[1:]] == self.kind[labels[:-1]])
+        follows[offsets[:-1]] = False
+        return bool((goes_on & ~follows).any())
+
     def _spans(self, ids: Ids, is_real: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Ids, Ids]:
         """Give (B, T): where entities start, the column at which the running one ends, and its type."""
         is_known = is_real & (ids >= 0)

@@ -24,14 +24,15 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from models.config import Task, drop_idle
 from pipeline import evaluate, register
 from pipeline.cluster import connected
-from pipeline.config import PipelineConfig, ScalingConfig, SweepConfig, SweepSpace, Task
+from pipeline.config import PipelineConfig, ScalingConfig, SweepConfig, SweepSpace
 from pipeline.errors import InfrastructureError, ParamsError
 from pipeline.layout import Layout
 from pipeline.loop import EpochResult, StepResult
 from pipeline.tracking import Run, git_commit
-from pipeline.train import Job, make_job, train_worker, write_model
+from pipeline.train import Job, make_job, setting_of, train_worker, write_model
 
 _MODEL_KEYS = ("cell", "bidirectional", "char_hidden", "pooling")
 
@@ -78,6 +79,7 @@ def job_of(base: Job, chosen: dict[str, Any], folder: Path, trial_id: str) -> Jo
     layers, hidden = chosen.get("layers", len(model.hidden)), chosen.get("hidden", model.hidden[0])
     if "layers" in chosen or "hidden" in chosen:
         model = replace(model, hidden=(hidden,) * layers)
+    model = drop_idle(model, *setting_of(base.encoded_dir))  # what hangs on a choice that was not made
     if "lr" in chosen:
         train = replace(train, lr=float(f"{chosen['lr']:.3g}"))  # a number that a person would write
     return replace(base, model=model, train=train, checkpoint_dir=folder / trial_id)

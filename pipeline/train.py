@@ -25,7 +25,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.queue import Queue
 
-from models.config import ModelConfig, Sizes
+from models.config import ModelConfig, Sizes, Task
 from models.network import build_network
 from pipeline.checkpoint import file_sha256, load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
 from pipeline.cluster import connected, count_workers
@@ -117,16 +117,30 @@ def check_model(model: ModelConfig, layout: Layout) -> None:
     """Hold what params.yaml says of the network against the corpus, before anything is started.
 
     Raises:
-        ParamsError: the network would read nothing, or its words are not as wide as the pre-trained vectors.
+        ParamsError: its words are not as wide as the pre-trained vectors, or its labels are not BIO though it says so.
     """
     where = f"params.yaml: pipelines.{layout.pipeline}.model"
-    sizes = json.loads((layout.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"]
-    if not (sizes["vector_size"] or model.word_size or model.char_hidden):
-        raise ParamsError(f"{where}: word_size and char_hidden are both 0, so nothing would be read; fix: set one of them")
     vectors_path = layout.encoded_dir / "vectors.npy"
     width = np.load(vectors_path, mmap_mode="r").shape[1] if vectors_path.exists() else None
     if width is not None and model.word_size not in (0, width):
         raise ParamsError(f"{where}.word_size is {model.word_size}; the vectors have {width} numbers; fix: set it to {width}")
+    if model.bio:
+        labels = Vocab.load(layout.encoded_dir / "vocab.json").labels
+        bio = BioLabels.of(labels)
+        if bio is None:
+            raise ParamsError(
+                f"{where}.bio is for labels O, B-x and I-x; the corpus has {', '.join(labels[:8])}; fix: leave it out"
+            )
+        examples = Examples.open(layout.encoded_dir, "train")
+        assert examples.labels is not None
+        if bio.has_stray_inside(examples.labels, examples.offsets):
+            raise ParamsError(f"{where}.bio forbids I-x after anything but B-x and I-x; train has such labels; fix: leave it out")
+
+
+def setting_of(encoded_dir: Path) -> tuple[Task, bool, bool]:
+    """Say what an encoded corpus asks for: the task, whether it is numeric, whether there are pre-trained vectors."""
+    sizes = json.loads((encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"]
+    return sizes["task"], bool(sizes["vector_size"]), (encoded_dir / "vectors.npy").exists()
 
 
 def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:
@@ -161,7 +175,7 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
     torch.set_num_threads(job.num_threads)
     is_first = World.current().rank == 0
     summary = json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))
-    sizes = Sizes(**summary["sizes"])
+    sizes = Sizes.load(summary["sizes"])
     training = _begin(job, sizes, device)
     train, val = (Examples.open(job.encoded_dir, split) for split in ("train", "val"))
     bio = BioLabels.of(Vocab.load(job.encoded_dir / "vocab.json").labels) if sizes.task == "tagging" else None

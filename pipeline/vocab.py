@@ -1,7 +1,7 @@
 """Words, characters and labels as numbers. Built from the train split alone; unknown ones have a number of their own."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from pipeline.examples import FormTable
 
 RESERVED = ("<pad>", "<unk>")
 """Rows 0 and 1 of the word table and of the character table."""
+CAPITALISATIONS = (*RESERVED, "none", "lower", "title", "upper", "mixed")
+"""How a word is written, in order of id: without letters that have a case, `word`, `Word`, `WORD`, `wOrd`."""
 NO_LABEL = -100
 """The id of a label that train does not have: it carries no loss, and no prediction equals it."""
 
@@ -29,6 +31,7 @@ class Vocab:
         lowercase: whether words are looked up in lower case.
         max_word_length: characters of a word that are read.
         contractions: what is written as one word, in lower case -> the words it is read as.
+        columns: further column -> its values, reserved entries first; as labels they count from after those.
     """
 
     words: tuple[str, ...]
@@ -37,6 +40,7 @@ class Vocab:
     lowercase: bool
     max_word_length: int
     contractions: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def build(cls, tokens: pl.LazyFrame, labels: pl.LazyFrame, config: EncodeConfig) -> "Vocab":
@@ -83,7 +87,16 @@ class Vocab:
             word_ids=_lookup(words, self._word_ids, UNKNOWN_ID),
             char_ids=_lookup(chars.explode(), self._char_ids, UNKNOWN_ID),
             char_offsets=offsets,
+            capitalisation=_capitalisation(forms),
         )
+
+    def column_labels(self, name: str) -> tuple[str, ...]:
+        """Name the labels of a further target, in order of id."""
+        return tuple(self.columns[name][len(RESERVED) :])
+
+    def encode_column(self, name: str, values: pl.Series) -> NDArray[np.int32]:
+        """Turn a further column's values into ids, reserved ones counted; one that train does not have is unknown."""
+        return _lookup(values, _id_table(self.columns[name]), UNKNOWN_ID)
 
     def encode_labels(self, labels: pl.Series) -> NDArray[np.int32]:
         """Turn labels into ids; one that train does not have becomes `NO_LABEL`."""
@@ -98,12 +111,42 @@ class Vocab:
         return _id_table(self.chars)
 
 
+def ranked_values(values: pl.LazyFrame) -> list[str]:
+    """Give a further column's vocabulary.
+
+    Args:
+        values: one column `entry`, a row per value in the train split.
+    """
+    return [*RESERVED, *_ranked(values)]
+
+
+def _capitalisation(forms: pl.Series) -> NDArray[np.int32]:
+    """Tell how words are written, by `CAPITALISATIONS`."""
+    form = pl.col("form")
+    has_case = form.str.to_lowercase() != form.str.to_uppercase()
+    first, rest = form.str.head(1), form.str.slice(1)
+    is_first_upper = first != first.str.to_lowercase()
+    kind = (
+        pl.when(~has_case)
+        .then(pl.lit("none"))
+        .when(form == form.str.to_lowercase())
+        .then(pl.lit("lower"))
+        .when(is_first_upper & (rest == rest.str.to_lowercase()))
+        .then(pl.lit("title"))
+        .when(form == form.str.to_uppercase())
+        .then(pl.lit("upper"))
+        .otherwise(pl.lit("mixed"))
+    )
+    kinds = forms.to_frame("form").select(kind.alias("kind")).to_series()
+    return _lookup(kinds, _id_table(CAPITALISATIONS), UNKNOWN_ID)
+
+
 def _ranked(entries: pl.LazyFrame, min_count: int = 1) -> pl.Series:
     counts = entries.group_by("entry").len().filter(pl.col("len") >= min_count, ~pl.col("entry").is_in(RESERVED))
     return counts.sort(["len", "entry"], descending=[True, False]).collect(engine="streaming")["entry"]
 
 
-def _id_table(entries: tuple[str, ...]) -> pl.DataFrame:
+def _id_table(entries: Sequence[str]) -> pl.DataFrame:
     ids = np.arange(len(entries), dtype=np.int32)
     return pl.DataFrame({"entry": list(entries), "id": ids}, schema={"entry": pl.String, "id": pl.Int32})
 

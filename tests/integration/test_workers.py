@@ -1,21 +1,23 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from making import make_examples, make_network
+from making import SMALL, make_examples, make_network
 from torch import distributed, multiprocessing
 
 from pipeline.config import TrainConfig
 from pipeline.loop import EpochResult, Training, fit
 
 CONFIG = TrainConfig(epochs=3, batch_tokens=40, patience=0, precision="float64", word_dropout=0.2, average=0.9)
+DROPPING = replace(SMALL, input_dropout=0.3, dropout=0.4, recurrent_dropout=0.2, char_hidden=3)
 
 
 def _train(task):
     rng = np.random.default_rng(5)
     train, val = (make_examples(rng.integers(1, 12, number).tolist(), task, seed=number) for number in (23, 9))
-    training = Training(make_network(task=task), CONFIG)
+    training = Training(make_network(DROPPING, task), CONFIG)
     results = list(fit(training, train, val, None, torch.device("cpu")))
     return training, [result.metrics for result in results if isinstance(result, EpochResult)]
 

@@ -1,6 +1,7 @@
 """Encoding: the arrays say what the sentences said, and nothing outside train gives a word a number."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -97,7 +98,7 @@ def test_vectors_are_cut_to_the_vocabulary_and_their_coverage_is_counted(layout)
     matrix = np.arange(8, dtype=np.float32).reshape(4, 2)
     np.save(folder / "m.npy", matrix)
     pl.DataFrame({"word": ["z", "b", "a", "d"]}).write_parquet(folder / "i.parquet")
-    run(corpus("tagging"), EncodeConfig(), VectorsConfig("en", "own", OWN, "m.npy", "i.parquet"), layout)
+    run(corpus("tagging"), EncodeConfig(), VectorsConfig("en", "own", OWN, "m.npy", index="i.parquet"), layout)
     words, rows = Vocab.load(layout.encoded_dir / "vocab.json").words, np.load(layout.encoded_dir / "vectors.npy")
     np.testing.assert_array_equal(rows[words.index("a")], matrix[2])
     np.testing.assert_array_equal(rows[words.index("b")], matrix[1])
@@ -112,7 +113,7 @@ def test_words_of_the_vectors_alone_are_known_where_asked(layout):
     folder.mkdir(parents=True)
     np.save(folder / "m.npy", np.ones((2, 2), np.float32))
     pl.DataFrame({"word": ["d", "z"]}).write_parquet(folder / "i.parquet")
-    vectors = VectorsConfig("en", "own", OWN, "m.npy", "i.parquet")
+    vectors = VectorsConfig("en", "own", OWN, "m.npy", index="i.parquet")
     run(corpus("tagging"), EncodeConfig(vector_words=1), vectors, layout)
     assert decoded(layout, "val") == [["d", "a"]]
     assert Vocab.load(layout.encoded_dir / "vocab.json").words[-1] == "d"
@@ -130,7 +131,7 @@ def test_numeric_sequences_are_kept_as_numbers(layout):
             "written": [None],
         }
         pl.DataFrame(frame, schema=EXAMPLE_SCHEMA).write_parquet(layout.prepared_dir / f"{name}.parquet")
-    run(corpus("classification"), EncodeConfig(), None, layout)
+    run(replace(corpus("classification"), language="none"), EncodeConfig(), None, layout)
     examples = Examples.open(layout.encoded_dir, "train")
     np.testing.assert_array_equal(examples.values, [[1, 2], [3, 4]])
     assert json.loads((layout.encoded_dir / "summary.json").read_text())["sizes"]["vector_size"] == 2

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from making import SMALL
 
-from models.config import ModelConfig, Sizes
+from models.config import ModelConfig, Sizes, Target
 from models.network import build_network
 from pipeline.checkpoint import save_checkpoint
 from pipeline.errors import DataError, IntegrityError
 from pipeline.labeler import Labeler
-from pipeline.vocab import RESERVED, Vocab
+from pipeline.vocab import CAPITALISATIONS, RESERVED, Vocab
 
 WORDS = ("um", "dois", "três", "Quatro", ",", "cinco-seis", "não")
 VOCAB = Vocab(
@@ -22,12 +22,17 @@ VOCAB = Vocab(
     lowercase=True,
     max_word_length=30,
     contractions={"num": ["em", "um"]},
+    columns={"tag": [*RESERVED, "s", "t"], "mood": [*RESERVED, "glad", "sad"]},
 )
 
 
 def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None, vector_size=0) -> Labeler:
     """Save a drawn network as the stage train does, and load it."""
-    sizes = Sizes(task, len(VOCAB.words), len(VOCAB.chars), len(VOCAB.labels), vector_size)
+    features = {"capitalisation": len(CAPITALISATIONS), "tag": 4}
+    targets = {"tag": Target("tagging", 2), "mood": Target("classification", 2)}
+    sizes = Sizes(task, len(VOCAB.words), len(VOCAB.chars), len(VOCAB.labels), vector_size, 0, features, targets)
+    if vector_size:
+        model = dataclasses.replace(model, char_hidden=None, char_size=None)
     VOCAB.save(folder / "vocab.json")
     meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length}
     network = build_network(model, sizes, seed=1)
@@ -41,11 +46,19 @@ def draw_texts(number=60, longest=500):
 
 
 @pytest.mark.parametrize(
-    ("task", "pooling"),
-    [("tagging", "final"), ("classification", "final"), ("classification", "max"), ("classification", "mean")],
+    ("task", "options"),
+    [
+        ("tagging", {"cell": "gru", "reset_after": False}),
+        ("tagging", {"crf": True}),
+        ("classification", {"pooling": "final"}),
+        ("classification", {"pooling": "max", "char_encoder": "cnn"}),
+        ("classification", {"pooling": "mean", "features": {"capitalisation": 3}}),
+        ("classification", {"pooling": "attention"}),
+    ],
+    ids=str,
 )
-def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path, task, pooling):
-    labeler, texts = make_labeler(tmp_path, task, dataclasses.replace(SMALL, pooling=pooling)), draw_texts()
+def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path, task, options):
+    labeler, texts = make_labeler(tmp_path, task, dataclasses.replace(SMALL, **options)), draw_texts()
     together = labeler.label_texts(texts)
     order = np.random.default_rng(4).permutation(len(texts))
     mixed = labeler.label_texts([texts[i] for i in order])
@@ -109,3 +122,34 @@ def test_numeric_sequences_come_as_json(tmp_path):
 def test_what_is_no_list_of_steps_is_named(tmp_path, text):
     with pytest.raises(DataError, match="text 2 is no JSON list of steps of 2 finite numbers"):
         make_labeler(tmp_path, "classification", vector_size=2).label_texts(["[[1, 2]]", text])
+
+
+def test_every_target_is_answered_under_its_name_and_a_contraction_stays_one_in_each(tmp_path):
+    labeler = make_labeler(tmp_path, model=dataclasses.replace(SMALL, heads={"tag": 1.0, "mood": 1.0}))
+    apart, together, one = labeler.label_texts(["dois em um .", "dois num .", "dois"])
+    first, preposition, article, last = apart["tag"]
+    assert together["tag"] == [first, f"{preposition}+{article}", last]
+    assert together["mood"] == apart["mood"] and one["mood"] in ("glad", "sad") and len(one["tag"]) == 1
+
+
+def test_a_classifier_with_a_tagging_head_tags_every_word(tmp_path):
+    (answer,) = make_labeler(tmp_path, "classification", dataclasses.replace(SMALL, heads={"tag": 1.0})).label_texts(["um dois"])
+    assert set(answer) == {"label", "probability", "tag"} and len(answer["tag"]) == 2
+
+
+def test_a_given_column_comes_with_the_words_as_json_and_changes_the_answer(tmp_path):
+    labeler = make_labeler(tmp_path, model=dataclasses.replace(SMALL, features={"tag": 3}))
+    texts = ['{"tokens": ["um", "dois"], "tag": ["s", "t"]}', '{"tokens": ["um", "dois"], "tag": ["t", "never seen"]}']
+    first, second = labeler.label_texts(texts)
+    assert first["words"] == ["um", "dois"] and len(first["labels"]) == 2
+    assert first["probabilities"] != second["probabilities"]
+    assert labeler.label_texts(texts[1:]) == [second]
+
+
+@pytest.mark.parametrize(
+    "text", ["um dois", "{}", '{"tokens": ["um"], "tag": []}', '{"tokens": ["um"], "tag": [1]}', '{"tokens": "um", "tag": "s"}']
+)
+def test_what_is_no_object_of_parallel_lists_is_named(tmp_path, text):
+    labeler = make_labeler(tmp_path, model=dataclasses.replace(SMALL, features={"tag": 3}))
+    with pytest.raises(DataError, match=r"text 1 is no JSON object of equally long lists \['tokens', 'tag'\]"):
+        labeler.label_texts([text])

@@ -43,6 +43,11 @@ def test_the_documented_presets_are_right():
     assert set(config.pipelines) == {"ewt", "ewt-glove", "trec", "banking77", "wnut17"}
 
 
+def test_the_documented_networks_are_right():
+    config, _ = load_config(ROOT / "docs" / "networks.yaml", ROOT / "corpora.yaml")
+    assert len(config.pipelines) >= 12
+
+
 def test_the_projects_own_files_are_right():
     config, catalogue = load_config(ROOT / "params.yaml", ROOT / "corpora.yaml")
     assert set(config.pipelines) == {"pos", "topic"} and len(catalogue.corpora) >= 11

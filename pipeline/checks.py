@@ -1,0 +1,165 @@
+"""What is wrong with params.yaml and corpora.yaml though each key by itself is right.
+
+Names that lead elsewhere, options that do not go together, options that would do nothing.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from models.config import MAIN, ModelConfig, find_clashes, find_idle
+from pipeline.config import (
+    CAPITALISATION,
+    WITH_SEQUENCE_COLUMNS,
+    WITH_TOKEN_COLUMNS,
+    Catalogue,
+    Config,
+    CorpusConfig,
+    PipelineConfig,
+    SweepConfig,
+    VectorsConfig,
+)
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a key, which its path names; `text` goes on after it."""
+
+    keys: tuple[str, ...]
+    text: str
+
+
+def did_you_mean(word: str, options: list[str]) -> str:
+    """Name the nearest option, or all of them where none is near."""
+    near = difflib.get_close_matches(word, options, n=1)
+    return f"did you mean {near[0]}?" if near else f"fix: use one of {', '.join(sorted(options))}"
+
+
+def check_params(config: Config, catalogue: Catalogue, tree: Any) -> Iterator[Complaint]:
+    """Check params.yaml against the catalogue.
+
+    Args:
+        config: what it says.
+        catalogue: what corpora.yaml says.
+        tree: params.yaml as it was written, which shows what was set and what was left out.
+    """
+    for name in config.pipelines:
+        yield from _check_pipeline(name, config, catalogue, tree)
+    if config.sweep is not None:
+        yield from _check_sweep(config.sweep, config, catalogue)
+
+
+def check_catalogue(catalogue: Catalogue) -> Iterator[Complaint]:
+    """Check corpora.yaml."""
+    for name, corpus in catalogue.corpora.items():
+        yield from _check_corpus(name, corpus)
+    for name, vectors in catalogue.vectors.items():
+        yield from _check_vectors(name, vectors)
+
+
+def _check_pipeline(name: str, config: Config, catalogue: Catalogue, params: Any) -> Iterator[Complaint]:
+    pipeline, at = config.pipelines[name], ("pipelines", name)
+    if not name.replace("_", "").replace("-", "").isalnum():
+        yield Complaint(at, "is no name for a model; fix: use letters, digits, - and _")
+    if pipeline.vectors is not None and pipeline.vectors not in catalogue.vectors:
+        hint = did_you_mean(pipeline.vectors, list(catalogue.vectors))
+        yield Complaint((*at, "vectors"), f"is {pipeline.vectors!r}, which corpora.yaml does not have; {hint}")
+    if pipeline.split.val + pipeline.split.test >= 1:
+        yield Complaint((*at, "split"), "leaves nothing to train on; fix: let val and test add up to less than 1")
+    corpus = catalogue.corpora.get(pipeline.corpus)
+    if corpus is None:
+        hint = did_you_mean(pipeline.corpus, list(catalogue.corpora))
+        yield Complaint((*at, "corpus"), f"is {pipeline.corpus!r}, which corpora.yaml does not have; {hint}")
+        return
+    for key, text in find_clashes(pipeline.model, corpus.task, corpus.is_numeric):
+        yield Complaint((*at, "model", key), text)
+    yield from _check_columns(pipeline.model, corpus, (*at, "model"))
+    for key, why in find_idle(pipeline.model, corpus.task, corpus.is_numeric, pipeline.vectors is not None):
+        yield Complaint((*at, "model", key), f"would do nothing here; it is for {why}; fix: leave it out")
+    tree = params["pipelines"][name]
+    for section, key, why in _idle_elsewhere(pipeline, corpus):
+        value = tree.get(section, {}).get(key) if section else tree.get(key)
+        if value not in (None, 0, False):
+            keys = (*at, section, key) if section else (*at, key)
+            yield Complaint(keys, f"would do nothing here; it is for {why}; fix: leave it out")
+
+
+def _check_columns(model: ModelConfig, corpus: CorpusConfig, at: tuple[str, ...]) -> Iterator[Complaint]:
+    """Find features and heads that name no column of the corpus."""
+    per_token = list(corpus.columns.per_token)
+    known = {"features": [CAPITALISATION, *per_token], "heads": [*per_token, *corpus.columns.per_sequence]}
+    for key, columns in known.items():
+        for column in getattr(model, key):
+            if column not in columns:
+                has = f"the corpus has {', '.join(columns)}" if columns else "the corpus has none"
+                yield Complaint((*at, key, column), f"names no further column; {has}; fix: name it in its `columns`")
+    for column in set(model.features) & set(model.heads):
+        yield Complaint((*at, "heads", column), "is a feature, too: the network would read what it is to find; fix: choose one")
+
+
+def _idle_elsewhere(pipeline: PipelineConfig, corpus: CorpusConfig) -> Iterator[tuple[str, str, str]]:
+    """Name the keys of other sections than `model` that do nothing for a corpus: section, key, what they are for."""
+    if corpus.is_numeric:
+        yield "", "vectors", "words"
+        for key in ("lowercase", "min_count", "max_words", "max_word_length", "vector_words"):
+            yield "encode", key, "words"
+        yield "train", "word_dropout", "words"
+    if pipeline.vectors is None:
+        yield "encode", "vector_words", "pre-trained vectors"
+    if corpus.task == "tagging":
+        yield "encode", "max_length", "classification"
+    else:
+        if pipeline.train.monitor == "entity_f1":
+            yield "train", "monitor", "tagging (accuracy or loss are for both)"
+        if pipeline.register.metric == "entity_f1":
+            yield "register", "metric", "tagging (accuracy and macro_f1 are for both)"
+    if pipeline.model.crf:
+        yield "train", "label_smoothing", "softmax"
+    for part in ("val", "test"):
+        if part in corpus.splits:
+            yield "split", part, f"a corpus without a {part} part of its own"
+
+
+def _check_sweep(sweep: SweepConfig, config: Config, catalogue: Catalogue) -> Iterator[Complaint]:
+    if sweep.pipeline not in config.pipelines:
+        hint = did_you_mean(sweep.pipeline, list(config.pipelines))
+        yield Complaint(("sweep", "pipeline"), f"is {sweep.pipeline!r}, which is no pipeline; {hint}")
+        return
+    corpus = catalogue.corpora.get(config.pipelines[sweep.pipeline].corpus)
+    if corpus is not None and sweep.space.pooling and corpus.task == "tagging":
+        yield Complaint(("sweep", "space", "pooling"), "would do nothing here; it is for classification; fix: leave it out")
+    if corpus is not None and sweep.space.char_hidden and corpus.is_numeric:
+        yield Complaint(("sweep", "space", "char_hidden"), "would do nothing here; it is for words; fix: leave it out")
+
+
+def _check_corpus(name: str, corpus: CorpusConfig) -> Iterator[Complaint]:
+    at = ("corpora", name)
+    parts = set(corpus.splits)
+    if parts != {"all"} and not {"train"} <= parts <= {"train", "val", "test"}:
+        text = f"has {sorted(parts)}; fix: name `all` alone, or `train` with or without `val` and `test`"
+        yield Complaint((*at, "splits"), text)
+    columns = corpus.columns
+    has_tokens = corpus.format in WITH_TOKEN_COLUMNS and corpus.task == "tagging" and not corpus.is_numeric
+    if columns.per_token and not has_tokens:
+        text = f"is for tagging in the formats {', '.join(WITH_TOKEN_COLUMNS)}; fix: leave it out"
+        yield Complaint((*at, "columns", "per_token"), text)
+    if columns.per_sequence and (corpus.format not in WITH_SEQUENCE_COLUMNS or corpus.is_numeric):
+        text = f"is for the formats {', '.join(WITH_SEQUENCE_COLUMNS)}; fix: leave it out"
+        yield Complaint((*at, "columns", "per_sequence"), text)
+    names = [*columns.per_token, *columns.per_sequence]
+    for key in names:
+        is_taken = key in (MAIN, CAPITALISATION, "tokens", "words", "labels", "probability", "probabilities")
+        if is_taken or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", key) or names.count(key) > 1:
+            kind = "per_token" if key in columns.per_token else "per_sequence"
+            text = "is no name for a further column, or one that is taken; fix: use letters, digits, - and _"
+            yield Complaint((*at, "columns", kind, key), text)
+
+
+def _check_vectors(name: str, vectors: VectorsConfig) -> Iterator[Complaint]:
+    at = ("vectors", name)
+    if vectors.format == "npy" and vectors.index is None:
+        yield Complaint(at, "has no index; a .npy matrix does not hold its words; fix: name the .parquet file with them")
+    if vectors.format != "npy" and vectors.index is not None:
+        yield Complaint((*at, "index"), f"would do nothing here; {vectors.format} files hold their words; fix: leave it out")

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from models.lengths import check_lengths, last_outputs, reverse_real_part, step_mask
+
+LENGTHS = torch.tensor([4, 1, 6, 3])
+
+
+def test_reversing_turns_only_the_real_part_around():
+    x = torch.arange(8).view(2, 4)
+    assert reverse_real_part(x, torch.tensor([3, 4])).tolist() == [[2, 1, 0, 3], [7, 6, 5, 4]]
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, torch.tensor([6, 6, 6, 6])])
+def test_reversing_twice_gives_the_inputs_back(lengths):
+    x = torch.randn(4, 6, 3)
+    assert torch.equal(reverse_real_part(reverse_real_part(x, lengths), lengths), x)
+
+
+def test_the_last_output_is_that_of_the_last_real_step():
+    x = torch.arange(8).view(2, 4, 1)
+    assert last_outputs(x, torch.tensor([3, 1])).tolist() == [[2], [4]]
+
+
+def test_real_steps_are_marked():
+    assert step_mask(torch.tensor([1, 3]), 3, torch.device("cpu")).tolist() == [[True, False, False], [True, True, True]]
+
+
+@pytest.mark.parametrize("length", [1, 5, 6])
+def test_lengths_from_1_to_the_longest_are_taken(length):
+    check_lengths(torch.tensor([length, 6]), torch.zeros(2, 6, 3))
+
+
+@pytest.mark.parametrize("lengths", [[0, 6], [7, 6], [-1, 6]])
+def test_other_lengths_are_refused(lengths):
+    with pytest.raises(ValueError, match=r"lengths go from .* expected 1 to 6.* leave empty sequences out"):
+        check_lengths(torch.tensor(lengths), torch.zeros(2, 6, 3))
+
+
+def test_a_length_is_wanted_for_each_row():
+    with pytest.raises(ValueError, match=r"shape \(2,\); expected \(3,\)"):
+        check_lengths(torch.tensor([1, 2]), torch.zeros(3, 6, 3))
