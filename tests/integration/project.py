@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORPUS = {
     "task": "tagging",
     "format": "conllu",
-    "columns": {"text": "form", "label": "upos"},
+    "columns": {"text": "form", "label": "upos", "per_token": {"ending": "xpos"}, "per_sequence": {"size": "size"}},
     "language": "none",
     "licence": "ours",
     "source": {"kind": "path", "path": "drawn.conllu"},
@@ -24,7 +24,10 @@ PIPELINE = {
     "vectors": None,
     "split": {"val": 0.2, "test": 0.2},
     "encode": {},
-    "model": {"word_size": 12, "char_size": 6, "char_hidden": 8, "hidden": [16], "dropout": 0.0},
+    "model": {
+        **{"word_size": 12, "char_size": 6, "char_hidden": 8, "features": {"capitalisation": 2}, "hidden": [16], "crf": True},
+        **{"heads": {"ending": 0.5, "size": 0.2}, "pooling": "mean", "input_dropout": 0.1, "dropout": 0.2},
+    },
     "train": {"epochs": 3, "batch_tokens": 30, "lr": 0.02, "patience": 0, "precision": "float64", "word_dropout": 0.1},
     "register": {},
 }
@@ -32,7 +35,7 @@ ENDINGS = {"ado": "VERB", "eza": "NOUN", "oso": "ADJ", "ente": "ADV"}
 
 
 def draw_corpus(path, num_sentences=200):
-    """Write sentences whose words' tags follow from their endings."""
+    """Write sentences whose words' tags follow from their endings, which stand beside them, and say whether they are long."""
     rng = np.random.default_rng(7)
     blocks = []
     for number in range(num_sentences):
@@ -40,20 +43,23 @@ def draw_corpus(path, num_sentences=200):
         for i in range(1, rng.integers(2, 14)):
             ending = rng.choice(list(ENDINGS))
             word = "".join(rng.choice(list("bcdfglmnprst"), 2)) + ending
-            rows.append("\t".join([str(i), word, "_", ENDINGS[ending], *"______"]))
-        blocks.append(f"# sent_id = {number}\n" + "\n".join(rows))
+            rows.append("\t".join([str(i), word, "_", ENDINGS[ending], ending, *"_____"]))
+        size = "long" if len(rows) > 6 else "short"
+        blocks.append(f"# sent_id = {number}\n# size = {size}\n" + "\n".join(rows))
     path.write_text("\n\n".join(blocks) + "\n\n", encoding="utf-8")
 
 
 class Project:
     """A folder with params, a catalogue and a corpus, in which commands are run."""
 
-    def __init__(self, folder, num_workers=2, sweep=None, **train):
+    def __init__(self, folder, num_workers=2, sweep=None, model=None, **train):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         draw_corpus(folder / "drawn.conllu")
         params = {
-            "pipelines": {"toy": {**PIPELINE, "train": {**PIPELINE["train"], **train}}},
+            "pipelines": {
+                "toy": {**PIPELINE, "model": model or PIPELINE["model"], "train": {**PIPELINE["train"], **train}},
+            },
             "scaling": {"num_workers": num_workers},
             "sweep": sweep,
         }

@@ -2,6 +2,7 @@
 
 import json
 import time
+from xml.etree import ElementTree
 
 import numpy as np
 import psutil
@@ -30,7 +31,34 @@ def test_the_stages_end_in_a_champion_that_has_learnt_its_corpus(whole):
 
 def test_words_that_no_corpus_had_are_tagged_by_the_registered_model(whole):
     out = whole.run("predict", "--model", "models:/toy@champion", text="zzeza vvoso\nkkado\n")
-    assert [line.split("\t")[:2] for line in out.splitlines() if line] == [["zzeza", "NOUN"], ["vvoso", "ADJ"], ["kkado", "VERB"]]
+    rows = [line.split("\t") for line in out.splitlines() if line and not line.startswith("#")]
+    assert rows == [["zzeza", "NOUN", "eza"], ["vvoso", "ADJ", "oso"], ["kkado", "VERB", "ado"]]
+    assert [line for line in out.splitlines() if line.startswith("#")] == ["# size = short"] * 2
+
+
+def test_every_target_is_scored_beside_its_floor(whole):
+    metrics = whole.json("report/metrics.json")
+    assert metrics["test/ending_accuracy"] > max(0.99, metrics["test/floor_ending_accuracy"])
+    assert 0.5 < metrics["test/size_accuracy"] <= 1 and "test/floor_size_accuracy" in metrics
+
+
+def test_the_summary_counts_what_was_trained(whole):
+    out = whole.run("summary", "-p", "toy")
+    assert f"as torch holds them: {whole.json('model/meta.json')['num_parameters']:,}" in out and "CRF" in out
+
+
+def test_a_summary_needs_no_corpus_where_the_sizes_are_given(tmp_path):
+    project = Project(tmp_path, model={"word_size": 64, "char_hidden": 0, "hidden": [128], "bidirectional": False})
+    out = project.run("summary", "-p", "toy", "--num-words", "1000", "--num-labels", "10")
+    assert "64,000" in out and "98,816" in out and "1,290" in out
+    process = project.start("summary", "-p", "toy", "--num-words", "1000")
+    _, err = process.communicate()
+    assert process.returncode == 2 and "--num-words, --num-labels" in err
+
+
+def test_the_diagram_is_a_picture_of_the_pipelines_network(whole):
+    whole.run("diagram", "-p", "toy", "-o", "net.svg")
+    assert "CRF" in ElementTree.parse(whole.folder / "net.svg").getroot().find("{http://www.w3.org/2000/svg}desc").text
 
 
 def test_registering_the_same_run_again_makes_no_second_version(whole):
