@@ -157,7 +157,7 @@ class LSTMCell(Cell):
 
 
 class GRUCell(Cell):
-    """Gated recurrent unit (Cho et al. 2014), the reset gate acting after the matrix product as in torch and cuDNN.
+    """Gated recurrent unit (Cho et al. 2014), the reset gate acting after the matrix product, as in torch and cuDNN.
 
     r, z = sigmoid(W x + b + U h + d), each with weights of its own; n = tanh(W x + b + r * (U h + d));
     h' = (1 - z) * n + z * h.  Gates are stored in the order r, z, n.
@@ -182,7 +182,7 @@ class GRUCell(Cell):
 
 
 class ResetBeforeGRUCell(Cell):
-    """Gated recurrent unit as first published (Cho et al. 2014, eq. 5 to 8): the reset gate acts before the matrix product.
+    """Gated recurrent unit as Chung et al. (2014) and lectures have it: the reset gate acts before the matrix product.
 
     r, z = sigmoid(W x + b + U h), each with weights of its own; n = tanh(W x + b + U (r * h));
     h' = (1 - z) * h + z * n.  Gates are stored in the order r, z, n.

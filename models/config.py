@@ -67,7 +67,7 @@ class ModelConfig:
     activation: Literal["tanh", "relu"] | None = None
     """simple_rnn: what is applied to its sum (null: tanh)."""
     reset_after: bool | None = None
-    """gru: the reset gate acts after the matrix product, as in cuDNN (null: true), or before it, as first published."""
+    """gru: the reset gate acts after the matrix product, as in cuDNN (null: true), or before it (Chung et al. 2014)."""
     forget_bias: float | None = None
     """lstm: the forget gate's bias at the start (null: 1)."""
     hidden: tuple[Positive, ...] = (200,)

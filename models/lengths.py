@@ -3,8 +3,13 @@
 Lengths are (B,), on the CPU, each from 1 to T. Nothing here or above reads a pad.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Side = Literal["pre", "post"]
 
 
 def is_ragged(lengths: Tensor, num_steps: int) -> bool:
@@ -55,3 +60,40 @@ def check_lengths(lengths: Tensor, inputs: Tensor) -> None:
             f"lengths go from {int(lengths.min())} to {int(lengths.max())}; expected 1 to {inputs.shape[1]}, the steps of the "
             "inputs; leave empty sequences out"
         )
+
+
+def pad(
+    sequences: Sequence[Sequence[float]],
+    max_length: int | None = None,
+    *,
+    padding: Side = "post",
+    truncating: Side = "post",
+    value: float = 0,
+) -> tuple[Tensor, Tensor]:
+    """Make one tensor of sequences of numbers, as Keras's `pad_sequences` does.
+
+    The layers here want padding `post`, and give the same for any amount of it.
+
+    Args:
+        sequences: B of them, each at least one long.
+        max_length: T, steps of every row; the longest sequence's if not given.
+        padding: where a short sequence is filled up, before or after it.
+        truncating: where a long sequence is cut, at its beginning or its end.
+        value: what it is filled up with.
+
+    Returns:
+        (B, T), and the lengths (B,) of what is left of each.
+
+    Raises:
+        ValueError: a sequence is empty.
+    """
+    empty = [number for number, steps in enumerate(sequences) if not len(steps)]
+    if empty:
+        raise ValueError(f"sequences {empty} are empty; a sequence has at least one step; leave them out")
+    longest = max_length or max(len(steps) for steps in sequences)
+    kept = [torch.as_tensor(steps[-longest:] if truncating == "pre" else steps[:longest]) for steps in sequences]
+    padded = torch.full((len(kept), longest), value, dtype=kept[0].dtype)
+    for row, steps in zip(padded, kept, strict=True):
+        begin = longest - len(steps) if padding == "pre" else 0
+        row[begin : begin + len(steps)] = steps
+    return padded, torch.tensor([len(steps) for steps in kept])

@@ -82,6 +82,9 @@ class Recurrent(nn.Module):
         twin = deepcopy(self)
         twin.go_backwards = not self.go_backwards
         twin.cell.reset_parameters()
+        for part in twin.initial_state:
+            nn.init.zeros_(part)
+        twin.reset_state()
         return twin
 
     def forward(
@@ -108,6 +111,7 @@ class Recurrent(nn.Module):
         is_real = None
         if is_ragged(lengths, inputs.shape[1]):
             is_real = step_mask(lengths, inputs.shape[1], inputs.device).unsqueeze(2)
+            inputs = inputs.masked_fill(~is_real, 0)  # whatever stands there, NaN or not
         start = self._start(inputs, state)
         if self.training and self.recurrent_dropout:
             outputs, further = self._run_stepwise(inputs, start, is_real, noise or Noise.fresh(len(inputs), inputs.device))
@@ -202,7 +206,7 @@ class GRU(Recurrent):
     `models.cells.GRUCell` and `ResetBeforeGRUCell` for the equations.
 
     Args:
-        reset_after: the reset gate acts after the matrix product, as in torch and cuDNN; else before it, as published.
+        reset_after: the reset gate acts after the matrix product, as in torch and cuDNN; else before it (Chung et al. 2014).
         options: see `LayerOptions`.
     """
 

@@ -50,9 +50,11 @@ def summary(module: Network | Stacked | Layer) -> str:
     total = sum(widths)
     text = [_row(head, widths), "=" * total, *(_row(row, widths) for row in rows), "=" * total]
     held, trained = sum(line.torch for line in lines), sum(line.trained for line in lines)
+    keras = sum(line.keras for line in lines)
+    why = " (the difference: a second bias per recurrent layer)" if held != keras else ""
     text += [
-        f"Total params by Keras's count: {sum(line.keras for line in lines):,}",
-        f"Total params as torch holds them: {held:,} (the difference: a second bias per recurrent layer)",
+        f"Total params by Keras's count: {keras:,}",
+        f"Total params as torch holds them: {held:,}{why}",
         f"Trainable: {trained:,}   Non-trainable: {held - trained:,}",
     ]
     return "\n".join(text)

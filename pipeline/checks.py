@@ -108,6 +108,8 @@ def _idle_elsewhere(pipeline: PipelineConfig, corpus: CorpusConfig) -> Iterator[
         yield "train", "word_dropout", "words"
     if pipeline.vectors is None:
         yield "encode", "vector_words", "pre-trained vectors"
+    if pipeline.encode.max_length is None:
+        yield "encode", "truncating", "sequences that are cut: set max_length"
     if corpus.task == "tagging":
         yield "encode", "max_length", "classification"
     else:

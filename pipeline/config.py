@@ -173,7 +173,9 @@ class EncodeConfig:
     max_word_length: Positive = 30
     """Characters of a word that the character network reads."""
     max_length: Positive | None = None
-    """Steps of a sequence that are kept, from the start; null keeps all. Tagging keeps all."""
+    """Classification: steps of a sequence that are kept; null keeps all."""
+    truncating: Literal["pre", "post"] | None = None
+    """max_length: take what is too much from the beginning, `pre`, or from the end, `post` (null: post)."""
     vector_words: Count = 0
     """Words of the vectors, the first of their file, that are known besides the words of train."""
 

@@ -52,19 +52,29 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
         vector_size = _write_split(frame, vocab, forms, out_dir / split)
     sizes = _sizes(corpus, vocab, vector_size, len(vocab.words) - num_counted)
     coverage = _write_vectors(vector_table, vocab, frames, out_dir) if vector_table is not None else None
-    max_length = config.max_length if corpus.task == "classification" else None
+    lost = {split: _lost_share(layout.prepared_dir / f"{split}.parquet", out_dir / split) for split in SPLITS}
     unknown = {split: _unknown_share(out_dir, split) for split in SPLITS} if is_text else None
-    summary = {"sizes": asdict(sizes), "max_length": max_length, "unknown_words": unknown, "vector_coverage": coverage}
+    max_length = config.max_length if corpus.task == "classification" else None
+    cut = {"max_length": max_length, "truncating": config.truncating, "lost_steps": lost}
+    summary = {"sizes": asdict(sizes), **cut, "unknown_words": unknown, "vector_coverage": coverage}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     counted = {"words": vocab.words, "contractions": vocab.contractions, "characters": vocab.chars, "labels": vocab.labels}
     print(f"{layout.pipeline}: " + ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items() if entries))
-    _print_shares(layout.pipeline, unknown, coverage)
+    shares = {"unknown words": unknown, "words with a vector": coverage, "steps cut off": lost if max_length else None}
+    _print_shares(layout.pipeline, shares)
 
 
-def _print_shares(pipeline: str, unknown: dict[str, float] | None, coverage: dict[str, float] | None) -> None:
-    for what, shares in (("unknown words", unknown), ("words with a vector", coverage)):
+def _print_shares(pipeline: str, known: dict[str, dict[str, float] | None]) -> None:
+    for what, shares in known.items():
         if shares is not None:
             print(f"{pipeline}: {what}: " + ", ".join(f"{split} {share:.1%}" for split, share in shares.items()))
+
+
+def _lost_share(prepared: Path, encoded_dir: Path) -> float:
+    """Give the share of a split's steps that truncation took."""
+    steps = pl.coalesce(pl.col("tokens").list.len(), pl.col("values").list.len()).sum()
+    kept = int(np.load(encoded_dir / "offsets.npy")[-1])
+    return round(1 - kept / pl.scan_parquet(prepared).select(steps).collect().item(), 4)
 
 
 def _unknown_share(out_dir: Path, split: str) -> float:
@@ -76,9 +86,12 @@ def _unknown_share(out_dir: Path, split: str) -> float:
 
 def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFrame:
     frame = pl.scan_parquet(path)
-    if corpus.task == "classification" and config.max_length is not None:
-        frame = frame.with_columns(pl.col("tokens", "values", "written", f"^{TOKEN_COLUMN}.*$").list.head(config.max_length))
-    return frame
+    if corpus.task != "classification" or config.max_length is None:
+        return frame
+    sequences = pl.col("tokens", "values", "written", f"^{TOKEN_COLUMN}.*$").list
+    return frame.with_columns(
+        sequences.tail(config.max_length) if config.truncating == "pre" else sequences.head(config.max_length)
+    )
 
 
 def _further_vocabs(train: pl.LazyFrame, corpus: CorpusConfig) -> dict[str, list[str]]:

@@ -146,22 +146,27 @@ class Labeler:
             for i, words in enumerate(tokens):
                 if not words:
                     raise DataError(f"text {i + 1} has no words; nothing can be said of it; fix: leave it out")
-            tokens = [words[: self.meta["max_length"]] for words in tokens]
+        tokens = [self._truncate(words) for words in tokens]
         filled = [i for i, words in enumerate(tokens) if words]
         answers = [Answer([], []) for _ in tokens]
         if filled:
             chosen = [tokens[i] for i in filled]
-            given = {
-                name: [columns[i][name][: len(words)] for i, words in zip(filled, chosen, strict=True)] for name in self.columns
-            }
+            given = {name: [self._truncate(columns[i][name]) for i in filled] for name in self.columns}
             for i, answer in zip(filled, self.label_examples(self._encode(chosen, given)), strict=True):
                 answers[i] = answer
         return answers
 
     def label_values(self, values: Sequence[Steps]) -> list[Answer]:
         """Label sequences of numeric steps, each at least one step long; the answers come in their order."""
-        flat = np.concatenate([np.asarray(steps, dtype=np.float32) for steps in values])
-        return self.label_examples(Examples(_offsets(values), values=flat))
+        kept = [np.asarray(self._truncate(steps), dtype=np.float32) for steps in values]
+        return self.label_examples(Examples(_offsets(kept), values=np.concatenate(kept)))
+
+    def _truncate(self, steps: Any) -> Any:
+        """Cut a sequence as those of train were cut."""
+        longest = self.meta["max_length"]
+        if longest is None:
+            return steps
+        return steps[-longest:] if self.meta["truncating"] == "pre" else steps[:longest]
 
     @torch.inference_mode()
     def label_examples(self, examples: Examples) -> list[Answer]:

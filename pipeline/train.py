@@ -197,6 +197,7 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
             "train": asdict(job.train),
             "sizes": asdict(sizes),
             "max_length": summary["max_length"],
+            "truncating": summary["truncating"],
             "history": training.progress.history,
             "best_epoch": training.progress.best_epoch,
             "num_parameters": sum(p.numel() for p in training.network.parameters()),

@@ -58,6 +58,7 @@ def test_what_is_left_out_is_no_problem(tmp_path, corpus):
         ("tags", "model", "tune_vectors", "true", "pre-trained vectors"),
         ("tags", "encode", "max_length", "9", "classification"),
         ("tags", "encode", "vector_words", "9", "pre-trained vectors"),
+        ("texts", "encode", "truncating", "pre", "sequences that are cut: set max_length"),
         ("texts", "model", "crf", "true", "tagging"),
         ("texts", "train", "monitor", "entity_f1", "tagging"),
         ("texts", "register", "metric", "entity_f1", "tagging"),

@@ -135,3 +135,16 @@ def test_numeric_sequences_are_kept_as_numbers(layout):
     examples = Examples.open(layout.encoded_dir, "train")
     np.testing.assert_array_equal(examples.values, [[1, 2], [3, 4]])
     assert json.loads((layout.encoded_dir / "summary.json").read_text())["sizes"]["vector_size"] == 2
+
+
+@pytest.mark.parametrize(("truncating", "kept"), [(None, ["a b", "c", "d e"]), ("pre", ["b d", "c", "d e"])])
+def test_what_is_too_long_is_cut_where_asked_and_what_is_lost_is_reported(layout, capsys, truncating, kept):
+    texts = [("a b d", "X"), ("c", "Y"), ("d e", "X")]
+    write(layout, {"train": texts, "val": texts[1:2], "test": texts[2:]})
+    run(corpus("classification"), EncodeConfig(max_length=2, truncating=truncating), None, layout)
+    examples, vocab = Examples.open(layout.encoded_dir, "train"), Vocab.load(layout.encoded_dir / "vocab.json")
+    ids = examples.forms.word_ids[examples.tokens]
+    read = [" ".join(vocab.words[i] for i in ids[a:b]) for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
+    assert read == kept
+    assert "steps cut off: train 16.7%, val 0.0%, test 0.0%" in capsys.readouterr().out
+    assert json.loads((layout.encoded_dir / "summary.json").read_text())["lost_steps"]["train"] == 0.1667

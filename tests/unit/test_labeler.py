@@ -26,7 +26,7 @@ VOCAB = Vocab(
 )
 
 
-def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None, vector_size=0) -> Labeler:
+def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None, truncating=None, vector_size=0) -> Labeler:
     """Save a drawn network as the stage train does, and load it."""
     features = {"capitalisation": len(CAPITALISATIONS), "tag": 4}
     targets = {"tag": Target("tagging", 2), "mood": Target("classification", 2)}
@@ -34,7 +34,7 @@ def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=
     if vector_size:
         model = dataclasses.replace(model, char_hidden=None, char_size=None)
     VOCAB.save(folder / "vocab.json")
-    meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length}
+    meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length, "truncating": truncating}
     network = build_network(model, sizes, seed=1)
     save_checkpoint(folder / "model", network.state_dict(), meta, folder / "vocab.json")
     return Labeler.load(folder / "model")
@@ -97,9 +97,11 @@ def test_a_text_without_words_can_not_be_classified(tmp_path):
         make_labeler(tmp_path, "classification").label_texts(["um", " "])
 
 
-def test_a_classifier_reads_no_further_than_it_did_in_training(tmp_path):
-    labeler = make_labeler(tmp_path, "classification", max_length=2)
-    assert labeler.label_texts(["um dois"]) == labeler.label_texts(["um dois três não"])
+@pytest.mark.parametrize(("truncating", "kept"), [(None, "um dois"), ("post", "um dois"), ("pre", "três não")])
+def test_a_text_that_is_too_long_is_answered_as_the_shortened_one(tmp_path, truncating, kept):
+    labeler = make_labeler(tmp_path, "classification", max_length=2, truncating=truncating)
+    whole, short, longer = labeler.label_texts(["um dois três não", kept, f"{kept} um" if truncating != "pre" else f"um {kept}"])
+    assert whole == short == longer != labeler.label_texts(["cinco-seis"])[0]
 
 
 def test_a_model_folder_that_was_altered_is_not_loaded(tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.lengths import check_lengths, last_outputs, reverse_real_part, step_mask
+from models.lengths import check_lengths, last_outputs, pad, reverse_real_part, step_mask
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 
@@ -40,3 +40,29 @@ def test_other_lengths_are_refused(lengths):
 def test_a_length_is_wanted_for_each_row():
     with pytest.raises(ValueError, match=r"shape \(2,\); expected \(3,\)"):
         check_lengths(torch.tensor([1, 2]), torch.zeros(3, 6, 3))
+
+
+GRID = {  # what Keras's pad_sequences gives for [[1], [2, 3], [4, 5, 6]]
+    (None, "pre", "pre"): [[0, 0, 1], [0, 2, 3], [4, 5, 6]],
+    (None, "post", "post"): [[1, 0, 0], [2, 3, 0], [4, 5, 6]],
+    (1, "pre", "pre"): [[1], [3], [6]],
+    (1, "post", "post"): [[1], [2], [4]],
+    (2, "pre", "pre"): [[0, 1], [2, 3], [5, 6]],
+    (2, "pre", "post"): [[0, 1], [2, 3], [4, 5]],
+    (2, "post", "pre"): [[1, 0], [2, 3], [5, 6]],
+    (2, "post", "post"): [[1, 0], [2, 3], [4, 5]],
+    (4, "pre", "post"): [[0, 0, 0, 1], [0, 0, 2, 3], [0, 4, 5, 6]],
+    (4, "post", "pre"): [[1, 0, 0, 0], [2, 3, 0, 0], [4, 5, 6, 0]],
+}
+
+
+@pytest.mark.parametrize(("max_length", "padding", "truncating"), GRID)
+def test_padding_and_truncating_at_each_end(max_length, padding, truncating):
+    padded, lengths = pad([[1], [2, 3], [4, 5, 6]], max_length, padding=padding, truncating=truncating)
+    assert padded.tolist() == GRID[max_length, padding, truncating]
+    assert lengths.tolist() == [min(length, max_length or 3) for length in (1, 2, 3)]
+
+
+def test_an_empty_sequence_is_refused():
+    with pytest.raises(ValueError, match=r"sequences \[1\] are empty"):
+        pad([[1], [], [2]])

@@ -9,13 +9,17 @@ from models.lengths import last_outputs, reverse_real_part
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_what_stands_in_the_padding_changes_nothing(kind):
-    layer, x = make_layer(kind), make_inputs()
-    noisy = x.clone()
-    for row, length in enumerate(LENGTHS.tolist()):
-        noisy[row, length:] = 100.0
-    (clean, state), (changed, changed_state) = layer(x, LENGTHS), layer(noisy, LENGTHS)
-    assert torch.equal(clean, changed) and all(torch.equal(a, b) for a, b in zip(state, changed_state, strict=True))
+@pytest.mark.parametrize("padding", [100.0, -1e9, torch.nan, torch.inf])
+def test_what_stands_in_the_padding_changes_nothing(kind, padding):
+    found = []
+    for value in (0.0, padding):
+        layer, x = make_layer(kind), make_inputs()
+        for row, length in enumerate(LENGTHS.tolist()):
+            x[row, length:] = value
+        outputs, state = layer(x, LENGTHS)
+        (outputs.square().sum() + sum(part.sum() for part in state)).backward()
+        found.append([outputs, *state, *(parameter.grad for parameter in layer.parameters())])
+    assert all(torch.equal(clean, changed) for clean, changed in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -6,8 +6,9 @@ from layers import LAYERS, LENGTHS, assert_close, make_inputs, make_layer
 from torch import nn
 
 from models import GRU, LSTM, Bidirectional, ModelConfig, Stacked
-from models.dropout import Noise
+from models.dropout import Dropout, Noise
 from models.lengths import last_outputs, reverse_real_part
+from models.rnn import Recurrent
 from models.stack import MERGES, build_stack
 
 
@@ -143,6 +144,15 @@ def test_the_twin_of_a_layer_has_weights_of_its_own():
     assert both.backward_layer.recurrent_dropout == 0.1 and both.backward_layer.go_backwards
 
 
+def test_the_twin_of_a_layer_in_use_begins_anew():
+    layer = make_layer("lstm", stateful=True, learned_state=True)
+    layer(make_inputs(), LENGTHS)
+    both = Bidirectional(layer)
+    assert all(part.eq(0).all() for part in both.backward_layer.initial_state)
+    both.forward_layer.reset_state()
+    both(make_inputs()[:2], LENGTHS[:2])  # a held state of four rows would be refused
+
+
 def test_two_layers_of_the_same_direction_are_refused():
     layer = GRU(3, 5)
     with pytest.raises(ValueError, match="go_backwards"):
@@ -192,11 +202,17 @@ def test_dropout_stands_between_the_layers_only_and_only_in_training():
 
 def test_every_layer_draws_masks_of_its_own():
     stack, x = make_stack(hidden=(5, 5, 5, 5), dropout=0.5), make_inputs()
-    masks = []
+    masks, sources = [], []
+    for part in stack.modules():
+        if isinstance(part, Dropout):
+            part.register_forward_hook(lambda _module, inputs, _result: sources.append(inputs[1].seed))
+        if isinstance(part, Recurrent):
+            part.register_forward_hook(lambda _module, inputs, _result: sources.append(inputs[3].seed))
     for layer in stack.layers:
         layer.register_forward_hook(lambda _module, inputs, _result: masks.append(inputs[0] == 0))
     stack.train()(x, LENGTHS, noise=Noise(1, torch.arange(4)))
     assert not torch.equal(masks[1], masks[2]) and not torch.equal(masks[2], masks[3])
+    assert len(set(sources)) == len(sources) == 3 + 4 * 2
 
 
 def test_a_residual_adds_each_upper_layers_input_to_its_output():
@@ -210,14 +226,18 @@ def test_a_residual_adds_each_upper_layers_input_to_its_output():
     assert_close(stack.final(outputs, state, LENGTHS), expected)
 
 
-def test_a_layer_norm_stands_before_each_layer_and_padding_stays_zero():
-    stack, x = make_stack(hidden=(5, 5), layer_norm=True), make_inputs()
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_layer_norm_stands_before_each_layer_and_padding_stays_zero(residual):
+    stack, x = make_stack(hidden=(5, 5), layer_norm=True, residual=residual), make_inputs()
     for norm in stack.norms:
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
     expected = x
-    for norm, layer in zip(stack.norms, stack.layers, strict=True):
-        expected = layer(nn.functional.layer_norm(expected, norm.normalized_shape, norm.weight, norm.bias), LENGTHS)[0]
+    for number, (norm, layer) in enumerate(zip(stack.norms, stack.layers, strict=True)):
+        below = expected
+        expected = layer(nn.functional.layer_norm(below, norm.normalized_shape, norm.weight, norm.bias), LENGTHS)[0]
+        if residual and number:
+            expected = expected + below  # not what the norm made of it
     outputs, _ = stack(x, LENGTHS)
     assert_close(outputs, expected)
     assert all(outputs[row, length:].eq(0).all() for row, length in enumerate(LENGTHS.tolist()))
