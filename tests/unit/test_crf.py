@@ -15,8 +15,11 @@ def make_crf(num_labels=4, labels=()):
     torch.manual_seed(0)
     crf = CRF(num_labels, labels).double()
     for parameter in crf.parameters():
-        torch.nn.init.normal_(parameter)
-    return crf, torch.randn(4, 6, num_labels, dtype=torch.float64)
+        torch.nn.init.normal_(parameter, std=3.0)
+    emissions = torch.randn(4, 6, num_labels, dtype=torch.float64)
+    for row, length in enumerate(LENGTHS.tolist()):
+        emissions[row, length:] *= 30.0  # what stands in the padding would outweigh the rest
+    return crf, emissions
 
 
 def _all_paths(crf, emissions, length):

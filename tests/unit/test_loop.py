@@ -7,6 +7,8 @@ import pytest
 import torch
 from making import SMALL, loss_of, make_examples, make_network
 
+from models import build_network
+from models.config import Target
 from pipeline.batches import make_batch, plan_epoch
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
@@ -144,3 +146,29 @@ def test_a_label_that_train_does_not_have_counts_as_an_error_and_carries_no_loss
 def test_entity_f1_is_reported_for_bio_labels():
     bio = BioLabels.of(("O", "B-x", "I-x", "B-y"))
     assert "entity_f1" in evaluate(make_network(), _data()[1], bio, CPU)
+
+
+def test_frozen_vectors_are_the_same_bytes_after_training_and_tuned_ones_are_not():
+    vectors = torch.randn(20, 6, dtype=torch.float64)
+    for tune in (False, True):
+        sizes = make_network().sizes
+        network = build_network(dataclasses.replace(SMALL, tune_vectors=tune), sizes, 3, vectors).double()
+        before = network.inputs.words.weight.detach().numpy().tobytes()
+        _fit(Training(network, dataclasses.replace(CONFIG, weight_decay=0.1)))
+        assert (network.inputs.words.weight.detach().numpy().tobytes() == before) is not tune
+        assert torch.equal(network.inputs.words.fixed, vectors[-6:].float().double())
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+def test_a_further_targets_loss_is_a_mean_over_its_labels_times_its_weight(rate):
+    train, val = _data()
+    train, val = (dataclasses.replace(part, per_sequence={"mood": np.full(len(part), 2, np.int32)}) for part in (train, val))
+    sizes = dataclasses.replace(make_network().sizes, targets={"mood": Target("classification", 3)})
+    network = build_network(dataclasses.replace(SMALL, heads={"mood": rate}), sizes, 3).double()
+    step = next(fit(Training(network, dataclasses.replace(CONFIG, word_dropout=0.0, lr=1e-12)), train, val, None, CPU))
+    rows = plan_epoch(train.lengths, CONFIG.batch_tokens, CONFIG.seed, 0)[0]
+    batch = make_batch(train, rows)
+    sums = network.loss_sums(network(batch), batch)
+    expected = sums["label"] / train.lengths[rows].sum() + rate * sums["mood"] / len(rows)
+    assert step.loss == pytest.approx(expected.item(), rel=1e-9)
+    assert "mood_accuracy" in evaluate(network, val, None, CPU)
