@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
+KERAS_VENV := .venv-keras
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # uv trusts whom the machine trusts, as pip does,
 export UV_SYSTEM_CERTS := true
@@ -12,7 +13,7 @@ export UV_COMPILE_BYTECODE := true
 FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
 
-.PHONY: help setup repro test lint sweep ui schema lock clean
+.PHONY: help setup repro test test-keras lint sweep ui schema lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,6 +32,16 @@ repro: setup  ## corpora -> two registered models, every stage that is not up to
 
 test: setup  ## unit tests, then the real stages on small corpora
 	pytest
+
+test-keras: $(KERAS_VENV)/.done  ## hold the layers and their weights against Keras itself, in an environment of its own
+	KERAS_HOME=$(KERAS_VENV) KERAS_BACKEND=torch OMP_NUM_THREADS=1 PYTHONPATH=.:tests/unit \
+		$(KERAS_VENV)/bin/python tests/parity/check.py
+
+$(KERAS_VENV)/.done: tests/parity/requirements.txt
+	test -x $(KERAS_VENV)/bin/python || $(PYTHON) -m venv $(KERAS_VENV)
+	$(KERAS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	UV_FIND_LINKS="$(FIND_LINKS)" VIRTUAL_ENV=$(KERAS_VENV) $(KERAS_VENV)/bin/uv pip install --quiet -r $<
+	touch $@
 
 lint: setup  ## format, rules, types, directions between the rooms
 	ruff format --check .
@@ -54,4 +65,4 @@ lock: setup  ## pin all dependencies anew
 		| sed 's/^torch==\([^+]*\)+cpu/torch==\1/' > requirements.lock
 
 clean:  ## remove what was built; corpora, models and the registry stay
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .unroll
+	rm -rf $(VENV) $(KERAS_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .unroll

@@ -5,7 +5,7 @@ An option that applies to some networks only is null where it is not set, so tha
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 PAD_ID = 0
@@ -146,68 +146,79 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What a network is for, as far as it decides which options do something.
+
+    Attributes:
+        task: of the main target.
+        is_numeric: the steps are numbers, not words.
+        has_vectors: there are pre-trained word vectors.
+        sequence_targets: the further targets that are a label per sequence.
+    """
+
+    task: Task
+    is_numeric: bool = False
+    has_vectors: bool = False
+    sequence_targets: tuple[str, ...] = ()
+
+    def pools(self, config: ModelConfig) -> bool:
+        """Say whether any head of a network reads a whole sequence."""
+        return self.task == "classification" or any(name in self.sequence_targets for name in config.heads)
+
+
+@dataclass(frozen=True)
 class _Rule:
-    """When an option does something; `why` ends "it is for ..."."""
+    """When an option does something, and what it is for."""
 
     key: str
-    applies: Callable[[ModelConfig, Task, bool, bool], bool]
-    why: str
+    applies: Callable[[ModelConfig, Setting], bool]
+    purpose: str
 
 
 _RULES = (
-    _Rule("tune_vectors", lambda c, task, numeric, vectors: vectors and bool(c.word_size), "pre-trained vectors"),
-    _Rule("char_hidden", lambda c, task, numeric, vectors: not numeric, "words"),
-    _Rule("char_encoder", lambda c, task, numeric, vectors: not numeric and c.char_hidden != 0, "characters"),
-    _Rule("char_size", lambda c, task, numeric, vectors: not numeric and c.char_hidden != 0, "characters"),
-    _Rule("char_width", lambda c, task, numeric, vectors: c.char_encoder == "cnn", "char_encoder: cnn"),
-    _Rule("features", lambda c, task, numeric, vectors: not numeric, "words"),
-    _Rule("activation", lambda c, task, numeric, vectors: c.cell == "simple_rnn", "cell: simple_rnn"),
-    _Rule("reset_after", lambda c, task, numeric, vectors: c.cell == "gru", "cell: gru"),
-    _Rule("forget_bias", lambda c, task, numeric, vectors: c.cell == "lstm", "cell: lstm"),
-    _Rule("merge", lambda c, task, numeric, vectors: c.bidirectional, "bidirectional: true"),
-    _Rule("go_backwards", lambda c, task, numeric, vectors: not c.bidirectional, "bidirectional: false"),
-    _Rule("residual", lambda c, task, numeric, vectors: len(c.hidden) > 1, "several layers"),
-    _Rule("pooling", lambda c, task, numeric, vectors: _classifies(c, task), "classification"),
-    _Rule("dense", lambda c, task, numeric, vectors: _classifies(c, task), "classification"),
-    _Rule("crf", lambda c, task, numeric, vectors: task == "tagging", "tagging"),
-    _Rule("bio", lambda c, task, numeric, vectors: c.crf, "crf: true"),
+    _Rule("tune_vectors", lambda config, it: it.has_vectors and bool(config.word_size), "pre-trained vectors"),
+    _Rule("char_hidden", lambda config, it: not it.is_numeric, "words"),
+    _Rule("char_encoder", lambda config, it: not it.is_numeric and config.char_hidden != 0, "characters"),
+    _Rule("char_size", lambda config, it: not it.is_numeric and config.char_hidden != 0, "characters"),
+    _Rule("char_width", lambda config, it: config.char_encoder == "cnn", "char_encoder: cnn"),
+    _Rule("features", lambda config, it: not it.is_numeric, "words"),
+    _Rule("activation", lambda config, it: config.cell == "simple_rnn", "cell: simple_rnn"),
+    _Rule("reset_after", lambda config, it: config.cell == "gru", "cell: gru"),
+    _Rule("forget_bias", lambda config, it: config.cell == "lstm", "cell: lstm"),
+    _Rule("merge", lambda config, it: config.bidirectional, "bidirectional: true"),
+    _Rule("go_backwards", lambda config, it: not config.bidirectional, "bidirectional: false"),
+    _Rule("residual", lambda config, it: len(config.hidden) > 1, "several layers"),
+    _Rule("pooling", lambda config, it: it.pools(config), "classification"),
+    _Rule("dense", lambda config, it: it.pools(config), "classification"),
+    _Rule("crf", lambda config, it: it.task == "tagging", "tagging"),
+    _Rule("bio", lambda config, it: config.crf, "crf: true"),
 )
 
 
-def _classifies(config: ModelConfig, task: Task) -> bool:
-    # A further head may be one: what it is, only the data knows.
-    return task == "classification" or bool(config.heads)
-
-
-def find_idle(config: ModelConfig, task: Task, is_numeric: bool, has_vectors: bool) -> Iterator[tuple[str, str]]:
+def find_idle(config: ModelConfig, setting: Setting) -> Iterator[tuple[str, str]]:
     """Yield every option that is set and would do nothing, with what it is for."""
-    defaults = {item.name: getattr(ModelConfig(), item.name) for item in fields(ModelConfig)}
     for rule in _RULES:
-        is_set = getattr(config, rule.key) != defaults[rule.key]
-        if is_set and not rule.applies(config, task, is_numeric, has_vectors):
-            yield rule.key, rule.why
+        if getattr(config, rule.key) != getattr(ModelConfig(), rule.key) and not rule.applies(config, setting):
+            yield rule.key, rule.purpose
 
 
-def drop_idle(config: ModelConfig, task: Task, is_numeric: bool, has_vectors: bool) -> ModelConfig:
+def drop_idle(config: ModelConfig, setting: Setting) -> ModelConfig:
     """Take out every option that would do nothing: for a sweep, which changes the options that others hang on."""
-    while idle := dict(find_idle(config, task, is_numeric, has_vectors)):
+    while idle := dict(find_idle(config, setting)):
         config = replace(config, **{key: getattr(ModelConfig(), key) for key in idle})
     return config
 
 
-def find_clashes(config: ModelConfig, task: Task, is_numeric: bool) -> Iterator[tuple[str, str]]:
+def find_clashes(config: ModelConfig, setting: Setting) -> Iterator[tuple[str, str]]:
     """Yield every option that can not be had with another: its key, and what is wrong and how to mend it."""
     if not config.hidden:
         yield "hidden", "is empty; fix: give the units of each layer, such as [200]"
-    if is_numeric and not config.word_size:
+    if setting.is_numeric and not config.word_size:
         yield "word_size", "is 0, so the numbers would go nowhere; fix: set the units of the linear layer that reads them"
-    if not is_numeric and not config.word_size and config.char_hidden == 0 and not config.features:
+    if not setting.is_numeric and not config.word_size and config.char_hidden == 0 and not config.features:
         yield "word_size", "and char_hidden are both 0, so nothing would be read; fix: set one of them"
     if config.residual and len(set(config.hidden)) > 1:
         yield "residual", f"adds what is of equal width; hidden is {list(config.hidden)}; fix: give all layers one width"
-    merges = config.bidirectional and config.merge not in (None, "concat")
-    pools_ends = task == "classification" and config.pooling in (None, "final")
-    if config.residual and len(config.hidden) > 1 and merges and pools_ends:
+    is_merged = config.bidirectional and config.merge not in (None, "concat")
+    if config.residual and is_merged and setting.pools(config) and config.pooling in (None, "final"):
         yield "residual", f"has no final state with merge: {config.merge}; fix: take merge: concat or another pooling"
-    if "capitalisation" in config.heads or MAIN in config.heads:
-        yield "heads", "names what is no further column of the corpus; fix: name `per_token` or `per_sequence` columns"

@@ -29,7 +29,8 @@ def dump_weights(layer: nn.Module) -> Arrays:
     Args:
         layer: `SimpleRNN`, `LSTM`, `GRU`: [kernel (I, G * H), recurrent kernel (H, G * H), bias]; `Bidirectional`: the forward
             layer's, then the backward layer's; a word table or `nn.Embedding`: [(V, D)]; `nn.Linear` (Dense): [kernel (I, O),
-            bias]; `nn.LayerNorm`: [gamma, beta]; `nn.Conv1d`: [kernel (width, I, O), bias].
+            bias]; `nn.LayerNorm`: [gamma, beta] (its epsilon is 1e-5, Keras's 1e-3 unless told); `nn.Conv1d`: [kernel
+            (width, I, O), bias].
 
     Raises:
         ValueError: Keras has no such layer.
@@ -46,10 +47,14 @@ def load_weights(layer: nn.Module, arrays: Sequence[NDArray[Any]]) -> None:
     Raises:
         ValueError: Keras has no such layer, or the arrays do not have its shapes; the layer is as it was.
     """
+    _check_shapes(layer, arrays, type(layer).__name__)
+    _bridge(layer).load(layer, [torch.from_numpy(np.array(array)) for array in arrays])
+
+
+def _check_shapes(layer: nn.Module, arrays: Sequence[NDArray[Any]], name: str) -> None:
     wanted, given = [array.shape for array in dump_weights(layer)], [np.shape(array) for array in arrays]
     if wanted != given:
-        raise ValueError(f"{type(layer).__name__} takes arrays of the shapes {wanted}; given {given}")
-    _bridge(layer).load(layer, [torch.from_numpy(np.array(array)) for array in arrays])
+        raise ValueError(f"{name} takes arrays of the shapes {wanted}; given {given}")
 
 
 @dataclass(frozen=True)
@@ -178,14 +183,15 @@ def save_npz(network: nn.Module, path: Path) -> None:
     """Write the weights of all layers in Keras's layouts, as `<path in the network>/<number>`."""
     layers = bridged_layers(network)
     arrays = {f"{name}/{number}": array for name, layer in layers for number, array in enumerate(dump_weights(layer))}
-    np.savez(path, allow_pickle=False, **arrays)
+    with path.open("wb") as file:  # numpy would add an ending to a name without one
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_npz(network: nn.Module, path: Path) -> None:
     """Take the weights that `save_npz` wrote, or that a script beside Keras wrote under the same names.
 
     Raises:
-        ValueError: the file's layers are not the network's, or a shape differs.
+        ValueError: the file's layers are not the network's, or a shape differs; the network is as it was.
     """
     with np.load(path, allow_pickle=False) as file:
         held = {name: file[name] for name in file.files}
@@ -193,8 +199,11 @@ def load_npz(network: nn.Module, path: Path) -> None:
     wanted = {f"{name}/{number}" for name, layer in layers.items() for number in range(len(dump_weights(layer)))}
     if wanted != set(held):
         raise ValueError(f"{path} lacks {sorted(wanted - set(held))} and has {sorted(set(held) - wanted)} too many")
+    arrays = {name: [held[f"{name}/{number}"] for number in range(len(dump_weights(layer)))] for name, layer in layers.items()}
+    for name, layer in layers.items():  # all of them before the first is loaded
+        _check_shapes(layer, arrays[name], name)
     for name, layer in layers.items():
-        load_weights(layer, [held[f"{name}/{number}"] for number in range(len(dump_weights(layer)))])
+        load_weights(layer, arrays[name])
 
 
 def parity(ours: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]) -> str:

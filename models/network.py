@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.batch import Batch
-from models.config import MAIN, ModelConfig, Sizes, find_clashes, find_idle
+from models.config import MAIN, ModelConfig, Setting, Sizes, find_clashes, find_idle
 from models.dropout import Dropout
 from models.embed import InputEncoder
 from models.heads import HEADS, CRFHead, Head, Prediction, Read
@@ -84,14 +84,11 @@ def build_network(config: ModelConfig, sizes: Sizes, seed: int = 0, vectors: Ten
     Raises:
         ValueError: an option does nothing in this network, or two do not go together, or the data lacks what it names.
     """
-    has_vectors = vectors is not None
-    is_numeric = bool(sizes.vector_size)
-    # Whether there were vectors is not known where weights are loaded into a network, which then needs none.
-    problems = [
-        f"model.{key} does nothing here; it is for {why}"
-        for key, why in find_idle(config, sizes.task, is_numeric, has_vectors or bool(config.word_size))
-    ]
-    problems += [f"model.{key} {text}" for key, text in find_clashes(config, sizes.task, is_numeric)]
+    sequence_targets = tuple(name for name, target in sizes.targets.items() if target.task == "classification")
+    # Vectors count as given: where trained weights are loaded into a network, there are none, and `tune_vectors` stays.
+    setting = Setting(sizes.task, bool(sizes.vector_size), has_vectors=True, sequence_targets=sequence_targets)
+    problems = [f"model.{key} does nothing here; it is for {purpose}" for key, purpose in find_idle(config, setting)]
+    problems += [f"model.{key} {text}" for key, text in find_clashes(config, setting)]
     problems += [
         f"model.{key} names {name!r}; the data has {sorted(known)}"
         for key, names, known in (("features", config.features, sizes.features), ("heads", config.heads, sizes.targets))

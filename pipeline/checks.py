@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from models.config import MAIN, ModelConfig, find_clashes, find_idle
+from models.config import MAIN, ModelConfig, Setting, find_clashes, find_idle
 from pipeline.config import (
     CAPITALISATION,
     WITH_SEQUENCE_COLUMNS,
@@ -73,10 +73,11 @@ def _check_pipeline(name: str, config: Config, catalogue: Catalogue, params: Any
         hint = did_you_mean(pipeline.corpus, list(catalogue.corpora))
         yield Complaint((*at, "corpus"), f"is {pipeline.corpus!r}, which corpora.yaml does not have; {hint}")
         return
-    for key, text in find_clashes(pipeline.model, corpus.task, corpus.is_numeric):
+    setting = Setting(corpus.task, corpus.is_numeric, pipeline.vectors is not None, tuple(corpus.columns.per_sequence))
+    for key, text in find_clashes(pipeline.model, setting):
         yield Complaint((*at, "model", key), text)
     yield from _check_columns(pipeline.model, corpus, (*at, "model"))
-    for key, why in find_idle(pipeline.model, corpus.task, corpus.is_numeric, pipeline.vectors is not None):
+    for key, why in find_idle(pipeline.model, setting):
         yield Complaint((*at, "model", key), f"would do nothing here; it is for {why}; fix: leave it out")
     tree = params["pipelines"][name]
     for section, key, why in _idle_elsewhere(pipeline, corpus):

@@ -79,7 +79,7 @@ def job_of(base: Job, chosen: dict[str, Any], folder: Path, trial_id: str) -> Jo
     layers, hidden = chosen.get("layers", len(model.hidden)), chosen.get("hidden", model.hidden[0])
     if "layers" in chosen or "hidden" in chosen:
         model = replace(model, hidden=(hidden,) * layers)
-    model = drop_idle(model, *setting_of(base.encoded_dir))  # what hangs on a choice that was not made
+    model = drop_idle(model, setting_of(base.encoded_dir))  # what hangs on a choice that was not made
     if "lr" in chosen:
         train = replace(train, lr=float(f"{chosen['lr']:.3g}"))  # a number that a person would write
     return replace(base, model=model, train=train, checkpoint_dir=folder / trial_id)

@@ -25,7 +25,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.queue import Queue
 
-from models.config import ModelConfig, Sizes, Task
+from models.config import ModelConfig, Setting, Sizes
 from models.network import build_network
 from pipeline.checkpoint import file_sha256, load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
 from pipeline.cluster import connected, count_workers
@@ -137,10 +137,11 @@ def check_model(model: ModelConfig, layout: Layout) -> None:
             raise ParamsError(f"{where}.bio forbids I-x after anything but B-x and I-x; train has such labels; fix: leave it out")
 
 
-def setting_of(encoded_dir: Path) -> tuple[Task, bool, bool]:
-    """Say what an encoded corpus asks for: the task, whether it is numeric, whether there are pre-trained vectors."""
-    sizes = json.loads((encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"]
-    return sizes["task"], bool(sizes["vector_size"]), (encoded_dir / "vectors.npy").exists()
+def setting_of(encoded_dir: Path) -> Setting:
+    """Say what a network for an encoded corpus is for."""
+    sizes = Sizes.load(json.loads((encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
+    sequence_targets = tuple(name for name, target in sizes.targets.items() if target.task == "classification")
+    return Setting(sizes.task, bool(sizes.vector_size), (encoded_dir / "vectors.npy").exists(), sequence_targets)
 
 
 def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:

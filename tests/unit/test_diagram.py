@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from models.config import ModelConfig, Task, find_clashes, find_idle
+from models.config import ModelConfig, Setting, Task, find_clashes, find_idle
 from pipeline.diagram import STEPS, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -112,7 +112,8 @@ def colour_of(svg: ElementTree.Element, direction: str) -> str:
 @every_case
 def test_the_cases_are_configs_that_a_user_may_have(case: tuple[ModelConfig, Task, bool]) -> None:
     config, task, is_numeric = case
-    assert not [*find_idle(config, task, is_numeric, False), *find_clashes(config, task, is_numeric)]
+    setting = Setting(task, is_numeric, sequence_targets=tuple(config.heads))
+    assert not [*find_idle(config, setting), *find_clashes(config, setting)]
 
 
 @every_case

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from models import ModelConfig, Sizes, build_network
-from models.config import Target, drop_idle, find_clashes, find_idle
+from models.config import Setting, Target, drop_idle, find_clashes, find_idle
 
 PLAIN = ModelConfig(word_size=6, hidden=(4,))
 IDLE = [
@@ -31,21 +31,21 @@ IDLE = [
 @pytest.mark.parametrize(("key", "options", "task", "is_numeric", "has_vectors"), IDLE, ids=[case[0] for case in IDLE])
 def test_an_option_that_would_do_nothing_is_found_and_dropped(key, options, task, is_numeric, has_vectors):
     config = replace(PLAIN, **options)
-    found = dict(find_idle(config, task, is_numeric, has_vectors))
+    found = dict(find_idle(config, Setting(task, is_numeric, has_vectors)))
     assert list(found) == [key]
-    dropped = drop_idle(config, task, is_numeric, has_vectors)
-    assert not list(find_idle(dropped, task, is_numeric, has_vectors))
+    dropped = drop_idle(config, Setting(task, is_numeric, has_vectors))
+    assert not list(find_idle(dropped, Setting(task, is_numeric, has_vectors)))
     assert replace(dropped, **{key: getattr(config, key)}) == config
 
 
 def test_an_option_that_hangs_on_a_dropped_one_is_dropped_too():
-    assert drop_idle(replace(PLAIN, crf=True, bio=True), "classification", False, True) == PLAIN
+    assert drop_idle(replace(PLAIN, crf=True, bio=True), Setting("classification", has_vectors=True)) == PLAIN
 
 
 @pytest.mark.parametrize("options", [{}, {"cell": "gru"}, {"cell": "simple_rnn"}, {"bidirectional": False}, {"char_hidden": 0}])
 @pytest.mark.parametrize("task", ["tagging", "classification"])
 def test_what_is_left_out_is_never_idle(options, task):
-    assert not list(find_idle(replace(PLAIN, **options), task, False, False))
+    assert not list(find_idle(replace(PLAIN, **options), Setting(task)))
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,19 @@ def test_what_is_left_out_is_never_idle(options, task):
         ("word_size", {"word_size": 0}, True, "numbers would go nowhere"),
         ("residual", {"hidden": (4, 5), "residual": True}, False, "equal width"),
         ("residual", {"hidden": (4, 4), "residual": True, "merge": "sum"}, False, "no final state"),
-        ("heads", {"heads": {"label": 1.0}}, False, "no further column"),
     ],
 )
 def test_options_that_can_not_be_had_together_are_found(key, options, is_numeric, match):
-    ((found, text),) = find_clashes(replace(PLAIN, **options), "classification", is_numeric)
+    ((found, text),) = find_clashes(replace(PLAIN, **options), Setting("classification", is_numeric))
     assert found == key and match in text
+
+
+@pytest.mark.parametrize(("heads", "pools"), [({}, False), ({"xpos": 1.0}, False), ({"intent": 1.0}, True)])
+def test_pooling_is_for_taggers_that_have_a_head_for_whole_sequences(heads, pools):
+    config, setting = replace(PLAIN, heads=heads, pooling="max", dense=3), Setting("tagging", sequence_targets=("intent",))
+    assert [key for key, _ in find_idle(config, setting)] == ([] if pools else ["pooling", "dense"])
+    clashing = replace(PLAIN, heads=heads, hidden=(4, 4), residual=True, merge="sum")
+    assert [key for key, _ in find_clashes(clashing, setting)] == (["residual"] if pools else [])
 
 
 def test_building_names_every_problem_at_once():

@@ -6,7 +6,7 @@ import torch
 from making import SMALL, batch_of, loss_of, make_examples, make_network
 
 from models import ModelConfig, Sizes, build_network
-from models.config import Target, drop_idle
+from models.config import Setting, Target, drop_idle
 from models.embed import WordTable, build_characters, length_groups
 from pipeline.batches import make_batch
 from pipeline.examples import Examples
@@ -25,7 +25,7 @@ NETWORKS = [
 @pytest.mark.parametrize("task", ["tagging", "classification"])
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_logits_do_not_depend_on_batch_mates(task, options):
-    network = make_network(drop_idle(dataclasses.replace(SMALL, **options), task, False, False), task)
+    network = make_network(drop_idle(dataclasses.replace(SMALL, **options), Setting(task)), task)
     examples = make_examples(LENGTHS, task)
     together = network(batch_of(examples, [0, 1, 2, 3, 4, 5]))["label"]
     for row, length in enumerate(LENGTHS):
