@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import MAIN, Task
+from pipeline.diagram import draw
 from pipeline.labeler import Labeler
 from pipeline.layout import Layout
 from pipeline.plots import plot_confusion, plot_label_f1, plot_learning_curves
@@ -35,6 +36,8 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
     metrics |= {f"test/floor_{name}": value for name, value in floor.items()}
     _warn_where_floor_wins(scores, floor)
     _write_report(layout.report_dir, labeler.meta, test, predicted, metrics)
+    drawn = draw(labeler.network.config, task, is_numeric=bool(labeler.network.sizes.vector_size))
+    (layout.report_dir / "network.svg").write_text(drawn, encoding="utf-8")
     tracked = _run_of(labeler.meta, layout)
     (layout.report_dir / "run.json").write_text(json.dumps({"run_id": tracked.run_id}), encoding="utf-8")
     tracked.log(metrics)
