@@ -41,17 +41,18 @@ class Bidirectional(nn.Module):
 
     Args:
         layer: reads from the first step on.
-        merge_mode: how outputs are joined per step: `concat`, `sum`, `mul`, `ave`; `none` gives both, as a pair.
+        merge_mode: how outputs are joined per step: `concat`, `sum`, `mul`, `ave`; `none` (or None) gives both, as a pair.
         backward_layer: reads from the last real step back; if not given, a twin of `layer` with weights of its own.
     """
 
     def __init__(
         self,
         layer: Recurrent,
-        merge_mode: Literal["concat", "sum", "mul", "ave", "none"] = "concat",
+        merge_mode: Literal["concat", "sum", "mul", "ave", "none"] | None = "concat",
         backward_layer: Recurrent | None = None,
     ) -> None:
         super().__init__()
+        merge_mode = merge_mode or "none"
         backward_layer = layer.reversed_twin() if backward_layer is None else backward_layer
         if layer.go_backwards or not backward_layer.go_backwards:
             raise ValueError("Bidirectional takes a forward layer first and a go_backwards layer second")

@@ -118,6 +118,8 @@ def test_a_merge_mode_joins_the_two_directions(merge_mode):
     }
     outputs = both(x, LENGTHS)[0]
     assert_close(outputs, expected[merge_mode])
+    if merge_mode == "none":
+        assert make_both(merge_mode=None).merge_mode == "none"
     size = sum(part.shape[2] for part in outputs) if merge_mode == "none" else outputs.shape[2]
     assert both.output_size == size
 
