@@ -99,11 +99,12 @@ class StepResult:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One finished epoch: its metrics, and whether its validation score is the best so far."""
+    """One finished epoch: its metrics, whether its validation score is the best so far, whether training ends with it."""
 
     epoch: int
     metrics: dict[str, float]
     is_best: bool
+    is_last: bool
 
 
 class Training:
@@ -320,7 +321,7 @@ def _end_epoch(
     progress.epoch, progress.step, progress.loss_sum, progress.num_targets = progress.epoch + 1, 0, 0.0, 0
     is_stale = config.patience and progress.epoch - progress.best_epoch >= config.patience
     progress.is_done = progress.epoch >= config.epochs or bool(is_stale)
-    return EpochResult(progress.epoch, metrics, is_best)
+    return EpochResult(progress.epoch, metrics, is_best, progress.is_done)
 
 
 @torch.inference_mode()

@@ -163,7 +163,7 @@ def _search(base: Job, config: SweepConfig, folder: Path, children: Children) ->
         time_attr="epoch",
         metric="score",
         mode="max",
-        max_t=config.epochs + 1,  # one more than any trial has: the last epoch must not stop it before it has saved
+        max_t=config.epochs,
         grace_period=min(config.grace_epochs, config.epochs),
         reduction_factor=config.reduction,
     )
@@ -185,13 +185,22 @@ def _trial(chosen: dict[str, Any], *, base: Job, folder: Path) -> None:
     """Train one sample of the space, in a process of its own."""
     job = job_of(base, chosen, folder, tune.get_context().get_trial_id())
 
+    held: list[EpochResult] = []
+
     def report(result: StepResult | EpochResult) -> None:
-        if isinstance(result, EpochResult):
-            monitor = job.train.monitor
-            score = -result.metrics["val/loss"] if monitor == "loss" else result.metrics[f"val/{monitor}"]
-            tune.report({"score": score, "epoch": result.epoch, "metrics": result.metrics})
+        if isinstance(result, EpochResult) and result.is_last:
+            held.append(result)  # a report may end the trial, which has not saved its weights yet
+        elif isinstance(result, EpochResult):
+            _report(result, job.train.monitor)
 
     train_worker(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), report)
+    for result in held:
+        _report(result, job.train.monitor)
+
+
+def _report(result: EpochResult, monitor: str) -> None:
+    score = -result.metrics["val/loss"] if monitor == "loss" else result.metrics[f"val/{monitor}"]
+    tune.report({"score": score, "epoch": result.epoch, "metrics": result.metrics})
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
