@@ -18,6 +18,11 @@ MergeName = Literal["concat", "sum", "mul", "ave"]
 CharacterName = Literal["lstm", "gru", "cnn"]
 Task = Literal["tagging", "classification"]
 
+NUM_RESERVED = 2
+"""How many those are: the first real entry of a table has this id."""
+IGNORED = -100
+"""The id of a label that train does not have, or that padding holds: it carries no loss, and no prediction equals it."""
+
 MAIN = "label"
 """The target that every corpus has."""
 

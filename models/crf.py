@@ -7,10 +7,9 @@ its probability is exp(score) over the sum of that for all label sequences of it
 import torch
 from torch import Tensor, nn
 
+from models.config import IGNORED
 from models.lengths import step_mask
 
-IGNORED = -100
-"""The label of a step that carries no loss."""
 FORBIDDEN = -1e4
 """The score of what can not be: its probability is 0 in every precision, and no sum of it is infinite."""
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.config import ModelConfig
-from models.crf import CRF, IGNORED
+from models.config import IGNORED, ModelConfig
+from models.crf import CRF
 from models.dropout import Dropout, Noise
 from models.lengths import step_mask
 

@@ -13,13 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from models.batch import Batch
-from models.config import MAIN, UNKNOWN_ID
-from models.crf import IGNORED
+from models.config import IGNORED, MAIN, NUM_RESERVED, UNKNOWN_ID
 from pipeline.config import CAPITALISATION
 from pipeline.examples import Examples, FormTable, Rows
-
-_NUM_RESERVED = UNKNOWN_ID + 1
-"""Ids of a further column that are no labels."""
 
 
 def plan_batches(lengths: Rows, batch_tokens: int) -> list[Rows]:
@@ -88,7 +84,7 @@ def _targets(examples: Examples, rows: Rows, at: Rows) -> dict[str, torch.Tensor
     further = {name: ids[at] for name, ids in examples.per_token.items()}
     further |= {name: ids[rows] for name, ids in examples.per_sequence.items()}
     for name, ids in further.items():
-        targets[name] = _long(np.where(ids < _NUM_RESERVED, IGNORED, ids - _NUM_RESERVED))
+        targets[name] = _long(np.where(ids < NUM_RESERVED, IGNORED, ids - NUM_RESERVED))
     return targets
 
 

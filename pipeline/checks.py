@@ -101,28 +101,26 @@ def _check_columns(model: ModelConfig, corpus: CorpusConfig, at: tuple[str, ...]
 
 
 def _idle_elsewhere(pipeline: PipelineConfig, corpus: CorpusConfig) -> Iterator[tuple[str, str, str]]:
-    """Name the keys of other sections than `model` that do nothing for a corpus: section, key, what they are for."""
-    if corpus.is_numeric:
-        yield "", "vectors", "words"
-        for key in ("lowercase", "min_count", "max_words", "max_word_length", "vector_words"):
-            yield "encode", key, "words"
-        yield "train", "word_dropout", "words"
-    if pipeline.vectors is None:
-        yield "encode", "vector_words", "pre-trained vectors"
-    if pipeline.encode.max_length is None:
-        yield "encode", "truncating", "sequences that are cut: set max_length"
-    if corpus.task == "tagging":
-        yield "encode", "max_length", "classification"
-    else:
-        if pipeline.train.monitor == "entity_f1":
-            yield "train", "monitor", "tagging (accuracy or loss are for both)"
-        if pipeline.register.metric == "entity_f1":
-            yield "register", "metric", "tagging (accuracy and macro_f1 are for both)"
-    if pipeline.model.crf:
-        yield "train", "label_smoothing", "softmax"
-    for part in ("val", "test"):
-        if part in corpus.splits:
-            yield "split", part, f"a corpus without a {part} part of its own"
+    """Name the keys of other sections than `model` that do nothing in a pipeline: section, key, what they are for."""
+    model, is_tagging = pipeline.model, corpus.task == "tagging"
+    reads_words = not corpus.is_numeric and model.word_size > 0
+    reads_characters = not corpus.is_numeric and model.char_hidden != 0
+    scores = {"train": ("monitor", pipeline.train.monitor), "register": ("metric", pipeline.register.metric)}
+    rules: list[tuple[bool, str, tuple[str, ...], str]] = [
+        (reads_words, "", ("vectors",), "word embeddings"),
+        (reads_words, "encode", ("lowercase", "min_count", "max_words", "vector_words"), "word embeddings"),
+        (reads_words, "train", ("word_dropout",), "word embeddings"),
+        (reads_characters, "encode", ("max_word_length",), "characters"),
+        (pipeline.vectors is not None or not reads_words, "encode", ("vector_words",), "pre-trained vectors"),
+        (pipeline.encode.max_length is not None, "encode", ("truncating",), "sequences that are cut: set max_length"),
+        (not is_tagging, "encode", ("max_length",), "classification"),
+        (not model.crf, "train", ("label_smoothing",), "softmax"),
+        *((part not in corpus.splits, "split", (part,), f"a corpus without a {part} part") for part in ("val", "test")),
+        *((is_tagging or score != "entity_f1", at, (key,), "tagging") for at, (key, score) in scores.items()),
+    ]
+    for applies, section, keys, purpose in rules:
+        for key in keys if not applies else ():
+            yield section, key, purpose
 
 
 def _check_sweep(sweep: SweepConfig, config: Config, catalogue: Catalogue) -> Iterator[Complaint]:

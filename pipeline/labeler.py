@@ -116,7 +116,7 @@ class Labeler:
         ]
 
     def _of_sequence(self, answer: Answer) -> dict[str, Any]:
-        further = {name: self._one_or_all(name, values) for name, values in answer.further.items()}
+        further = {name: values[0] for name, values in answer.further.items()}  # of a classifier, all are per sequence
         return {"label": answer.labels[0], "probability": answer.probabilities[0], **further}
 
     def _of_words(self, words: list[str], answer: Answer, widths: list[int]) -> dict[str, Any]:
@@ -128,9 +128,6 @@ class Labeler:
         }
         probabilities = _multiply(answer.probabilities, widths)
         return {"words": words, "labels": _join(answer.labels, widths), "probabilities": probabilities, **further}
-
-    def _one_or_all(self, target: str, values: list[str]) -> str | list[str]:
-        return values[0] if self.network.sizes.targets[target].task == "classification" else values
 
     def label_tokens(self, tokens: Sequence[Sequence[str]], columns: Sequence[Mapping[str, Sequence[str]]] = ()) -> list[Answer]:
         """Label sequences of words; the answers come in the order of the sequences.
@@ -215,7 +212,8 @@ def _record(text: str, name: str, columns: list[str]) -> dict[str, list[str]]:
     """Read a JSON object of parallel lists of strings."""
     keys = ["tokens", *columns]
     try:
-        record = {key: json.loads(text)[key] for key in keys}
+        given = json.loads(text)
+        record = {key: given[key] for key in keys}
     except (ValueError, TypeError, KeyError):
         record = {}
     is_whole = bool(record) and all(isinstance(row, list) and all(isinstance(v, str) for v in row) for row in record.values())

@@ -72,7 +72,7 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
     """Train one pipeline's network and write its model folder.
 
     Raises:
-        ParamsError: `model` does not fit the encoded corpus.
+        ParamsError: the params do not fit the encoded corpus.
         DivergedError: the loss is no longer a number.
         InfrastructureError: workers died more often than `scaling.max_failures` allows.
     """
@@ -98,9 +98,9 @@ def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: L
     """Describe a training; its checkpoints' folder is named by a hash of the params and of the encoded corpus.
 
     Raises:
-        ParamsError: `model` does not fit the encoded corpus.
+        ParamsError: the params do not fit the encoded corpus.
     """
-    check_model(model, layout)
+    check_fit(model, train, layout)
     files = [path for path in sorted(layout.encoded_dir.rglob("*")) if path.is_file()]
     encoded = {path.relative_to(layout.encoded_dir).as_posix(): file_sha256(path) for path in files}
     key = hashlib.sha256(json.dumps([asdict(model), asdict(train), encoded], sort_keys=True).encode()).hexdigest()[:12]
@@ -113,28 +113,33 @@ def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: L
     )
 
 
-def check_model(model: ModelConfig, layout: Layout) -> None:
-    """Hold what params.yaml says of the network against the corpus, before anything is started.
+def check_fit(model: ModelConfig, train: TrainConfig, layout: Layout) -> None:
+    """Hold what params.yaml says against the encoded corpus, before anything is started.
 
     Raises:
-        ParamsError: its words are not as wide as the pre-trained vectors, or its labels are not BIO though it says so.
+        ParamsError: words are not as wide as the pre-trained vectors, or labels are not BIO though `bio` or `monitor` says so.
     """
-    where = f"params.yaml: pipelines.{layout.pipeline}.model"
+    where = f"params.yaml: pipelines.{layout.pipeline}"
     vectors_path = layout.encoded_dir / "vectors.npy"
     width = np.load(vectors_path, mmap_mode="r").shape[1] if vectors_path.exists() else None
     if width is not None and model.word_size not in (0, width):
-        raise ParamsError(f"{where}.word_size is {model.word_size}; the vectors have {width} numbers; fix: set it to {width}")
-    if model.bio:
+        raise ParamsError(
+            f"{where}.model.word_size is {model.word_size}; the vectors have {width} numbers; fix: set it to {width}"
+        )
+    if model.bio or train.monitor == "entity_f1":
+        key = "model.bio" if model.bio else "train.monitor: entity_f1"
         labels = Vocab.load(layout.encoded_dir / "vocab.json").labels
         bio = BioLabels.of(labels)
         if bio is None:
             raise ParamsError(
-                f"{where}.bio is for labels O, B-x and I-x; the corpus has {', '.join(labels[:8])}; fix: leave it out"
+                f"{where}.{key} is for labels O, B-x, I-x; the corpus has {', '.join(labels[:8])}; fix: leave it out"
             )
         examples = Examples.open(layout.encoded_dir, "train")
         assert examples.labels is not None
-        if bio.has_stray_inside(examples.labels, examples.offsets):
-            raise ParamsError(f"{where}.bio forbids I-x after anything but B-x and I-x; train has such labels; fix: leave it out")
+        if model.bio and bio.has_stray_inside(examples.labels, examples.offsets):
+            raise ParamsError(
+                f"{where}.model.bio forbids I-x after all but B-x and I-x; train has such labels; fix: leave it out"
+            )
 
 
 def setting_of(encoded_dir: Path) -> Setting:

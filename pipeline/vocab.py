@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.config import UNKNOWN_ID
+from models.config import IGNORED, NUM_RESERVED, UNKNOWN_ID
 from pipeline.config import EncodeConfig
 from pipeline.examples import FormTable
 
@@ -19,8 +19,6 @@ RESERVED = ("<pad>", "<unk>")
 """Rows 0 and 1 of the word table and of the character table."""
 CAPITALISATIONS = (*RESERVED, "none", "lower", "title", "upper", "mixed")
 """How a word is written, in order of id: without letters that have a case, `word`, `Word`, `WORD`, `wOrd`."""
-NO_LABEL = -100
-"""The id of a label that train does not have: it carries no loss, and no prediction equals it."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +90,15 @@ class Vocab:
 
     def column_labels(self, name: str) -> tuple[str, ...]:
         """Name the labels of a further target, in order of id."""
-        return tuple(self.columns[name][len(RESERVED) :])
+        return tuple(self.columns[name][NUM_RESERVED:])
 
     def encode_column(self, name: str, values: pl.Series) -> NDArray[np.int32]:
         """Turn a further column's values into ids, reserved ones counted; one that train does not have is unknown."""
         return _lookup(values, _id_table(self.columns[name]), UNKNOWN_ID)
 
     def encode_labels(self, labels: pl.Series) -> NDArray[np.int32]:
-        """Turn labels into ids; one that train does not have becomes `NO_LABEL`."""
-        return _lookup(labels, _id_table(self.labels), NO_LABEL)
+        """Turn labels into ids; one that train does not have becomes `IGNORED`."""
+        return _lookup(labels, _id_table(self.labels), IGNORED)
 
     @cached_property
     def _word_ids(self) -> pl.DataFrame:

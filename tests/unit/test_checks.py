@@ -65,13 +65,32 @@ def test_what_is_left_out_is_no_problem(tmp_path, corpus):
         ("texts", "split", "val", "0.2", "a corpus without a val part"),
         ("series", "split", "test", "0.2", "a corpus without a test part"),
         ("series", "model", "char_hidden", "25", "words"),
-        ("series", "encode", "lowercase", "true", "words"),
-        ("series", "train", "word_dropout", "0.1", "words"),
+        ("series", "encode", "lowercase", "true", "word embeddings"),
+        ("series", "train", "word_dropout", "0.1", "word embeddings"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_an_error(tmp_path, corpus, section, key, value, purpose):
     (problem,) = problems(tmp_path, corpus, **{section: f"{{{key}: {value}}}"})
     assert problem.startswith("params.yaml:") and f"mine.{section}.{key} would do nothing here; it is for {purpose}" in problem
+
+
+@pytest.mark.parametrize(
+    ("model", "section", "key", "value", "purpose"),
+    [
+        ("{word_size: 0}", "encode", "min_count", "2", "word embeddings"),
+        ("{word_size: 0}", "encode", "max_words", "9", "word embeddings"),
+        ("{word_size: 0}", "train", "word_dropout", "0.1", "word embeddings"),
+        ("{char_hidden: 0}", "encode", "max_word_length", "9", "characters"),
+    ],
+)
+def test_an_option_of_what_the_network_does_not_read_is_an_error(tmp_path, model, section, key, value, purpose):
+    (problem,) = problems(tmp_path, "tags", model=model, **{section: f"{{{key}: {value}}}"})
+    assert f"mine.{section}.{key} would do nothing here; it is for {purpose}" in problem
+
+
+def test_vectors_of_words_that_are_not_read_are_an_error(tmp_path):
+    (problem,) = problems(tmp_path, "tags", vectors="small", model="{word_size: 0}")
+    assert "mine.vectors would do nothing here; it is for word embeddings" in problem
 
 
 def test_numbers_have_no_vectors(tmp_path):

@@ -5,7 +5,8 @@ from itertools import pairwise, product
 import pytest
 import torch
 
-from models.crf import CRF, IGNORED, forbidden_by_bio
+from models.config import IGNORED
+from models.crf import CRF, forbidden_by_bio
 
 LENGTHS = torch.tensor([6, 1, 4, 3])
 BIO = ("O", "B-x", "I-x", "B-y")

@@ -8,13 +8,12 @@ import torch
 from making import SMALL, loss_of, make_examples, make_network
 
 from models import build_network
-from models.config import Target
+from models.config import IGNORED, Target
 from pipeline.batches import make_batch, plan_epoch
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
 from pipeline.loop import EpochResult, Training, evaluate, fit, learning_rate
 from pipeline.spans import BioLabels
-from pipeline.vocab import NO_LABEL
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(epochs=3, batch_tokens=40, patience=0, precision="float64", word_dropout=0.2, average=0.9)
@@ -139,7 +138,7 @@ def test_the_rate_climbs_then_falls_to_nothing():
 
 def test_a_label_that_train_does_not_have_counts_as_an_error_and_carries_no_loss():
     examples = make_examples([4])
-    unseen = dataclasses.replace(examples, labels=np.full(4, NO_LABEL, np.int32))
+    unseen = dataclasses.replace(examples, labels=np.full(4, IGNORED, np.int32))
     assert evaluate(make_network(), unseen, None, CPU) == {"loss": 0.0, "accuracy": 0.0}
 
 

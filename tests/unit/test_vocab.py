@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.config import UNKNOWN_ID
+from models.config import IGNORED, UNKNOWN_ID
 from pipeline.config import EncodeConfig
-from pipeline.vocab import NO_LABEL, RESERVED, Vocab
+from pipeline.vocab import RESERVED, Vocab
 
 
 def build(words: str, labels: str = "x", **config: object) -> Vocab:
@@ -53,7 +53,7 @@ def test_further_words_come_after_those_of_train_and_once():
 def test_a_label_that_train_does_not_have_gets_no_number():
     vocab = build("a", labels="y x x")
     assert vocab.labels == ("x", "y")
-    assert vocab.encode_labels(pl.Series(["y", "new", "x"])).tolist() == [1, NO_LABEL, 0]
+    assert vocab.encode_labels(pl.Series(["y", "new", "x"])).tolist() == [1, IGNORED, 0]
 
 
 def test_characters_are_read_up_to_the_limit():
