@@ -21,7 +21,8 @@ class Batch:
     Attributes:
         lengths: (B,) real steps per row, each at least 1; always on the CPU.
         targets: name -> labels, (B, T) per step or (B,) per sequence; without those that are not known.
-        words: (B, T) rows of the word table; empty where the input is numeric.
+        words: (B, T) rows of the word table, or of `word_vectors` where those are given; empty where the input is numeric.
+        word_vectors: (R, size) the vectors of distinct words, in place of the word table's own.
         forms: (B, T) for each word, its row in `chars`.
         chars: (U, C) rows of the character table, for each distinct word form of the batch, sorted by length.
         char_lengths: (U,) characters per form, each at least 1; always on the CPU.
@@ -35,6 +36,7 @@ class Batch:
     lengths: Tensor
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     words: Tensor = field(default_factory=_empty)
+    word_vectors: Tensor | None = None
     forms: Tensor = field(default_factory=_empty)
     chars: Tensor = field(default_factory=_empty)
     char_lengths: Tensor = field(default_factory=_empty)
@@ -55,7 +57,7 @@ class Batch:
         moved: dict[str, Any] = {
             item.name: _moved(getattr(self, item.name), device)
             for item in fields(self)
-            if item.name not in ("lengths", "char_lengths", "seed")
+            if item.name not in ("lengths", "char_lengths", "seed", "word_vectors")
         }
         return replace(self, **moved)
 

@@ -5,13 +5,14 @@ torch's own recurrent modules, gates stacked along the first axis. They are the 
 sequences of any length: padding and truncation are a matter of batches, not of the network.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.scan import gru_scan
+from models.scan import Scan, elman_scan, gru_scan, lstm_scan, relu_scan, reset_before_gru_scan
 
 State = tuple[Tensor, ...]
 """What a cell carries from step to step, each (B, H): (h,) or, for the LSTM, (h, c)."""
@@ -28,6 +29,8 @@ class Cell(nn.Module):
     num_gates: ClassVar[int]
     num_states: ClassVar[int] = 1
     has_recurrent_bias: ClassVar[bool] = True
+    scan: Scan
+    """All steps of many sequences at once, of any lengths."""
 
     def __init__(self, input_size: int, units: int) -> None:
         super().__init__()
@@ -84,6 +87,18 @@ class Cell(nn.Module):
         """
         raise NotImplementedError
 
+    def biases(self) -> tuple[Tensor, Tensor | None]:
+        """Give what can be added to the projected inputs, (G * H,), and what only the scan can add, (H,) or None."""
+        return self.bias_ih + self.bias_hh, None
+
+    def _scanned(self, inputs: Tensor, state: State) -> Tensor:
+        """Run all T steps by the scan: (B, T, H) of (B, T, I) inputs."""
+        num_rows, num_steps = inputs.shape[:2]
+        by_step = inputs.transpose(0, 1).reshape(1, num_steps * num_rows, -1)
+        states = tuple(part.unsqueeze(0) for part in state)
+        outputs, *_ = scan_together([self], by_step, states, [num_rows] * num_steps)
+        return outputs.view(num_steps, num_rows, -1).transpose(0, 1)
+
     def _weights(self) -> list[Tensor]:
         return [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
 
@@ -98,17 +113,21 @@ class SimpleRNNCell(Cell):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; expected one of {sorted(ACTIVATIONS)}")
         self.activation = activation
+        self.scan = _SIMPLE_SCANS[activation]
         self.reset_parameters()
 
     def advance(self, gates: Tensor, state: State, read: Tensor) -> State:
         return (ACTIVATIONS[self.activation](gates + F.linear(read, self.weight_hh, self.bias_hh)),)
 
     def fused(self, inputs: Tensor, state: State, padding: Tensor | None = None) -> tuple[Tensor, State]:
+        if not inputs.is_cuda:
+            return self._scanned(inputs, state), ()
         kernel = _SIMPLE_KERNELS[self.activation]
         return kernel(inputs, state[0][None], self._weights(), True, 1, 0.0, self.training, False, True)[0], ()
 
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+_SIMPLE_SCANS: dict[str, Scan] = {"tanh": elman_scan, "relu": relu_scan}
 _SIMPLE_KERNELS = {"tanh": torch.rnn_tanh, "relu": torch.rnn_relu}
 
 
@@ -126,6 +145,7 @@ class LSTMCell(Cell):
 
     num_gates = 4
     num_states = 2
+    scan = staticmethod(lstm_scan)
 
     def __init__(self, input_size: int, units: int, forget_bias: float = 1.0) -> None:
         super().__init__(input_size, units)
@@ -164,6 +184,7 @@ class GRUCell(Cell):
     """
 
     num_gates = 3
+    scan = staticmethod(gru_scan)
 
     def __init__(self, input_size: int, units: int) -> None:
         super().__init__(input_size, units)
@@ -177,7 +198,13 @@ class GRUCell(Cell):
         n = torch.tanh(n_x + torch.sigmoid(r_x + r_h) * n_h)
         return ((1 - z) * n + z * h,)
 
+    def biases(self) -> tuple[Tensor, Tensor | None]:
+        of_gates, of_candidate = self.bias_hh.split([2 * self.units, self.units])
+        return self.bias_ih + F.pad(of_gates, (0, self.units)), of_candidate
+
     def fused(self, inputs: Tensor, state: State, padding: Tensor | None = None) -> tuple[Tensor, State]:
+        if not inputs.is_cuda:
+            return self._scanned(inputs, state), ()
         return torch.gru(inputs, state[0][None], self._weights(), True, 1, 0.0, self.training, False, True)[0], ()
 
 
@@ -194,6 +221,7 @@ class ResetBeforeGRUCell(Cell):
 
     num_gates = 3
     has_recurrent_bias = False
+    scan = staticmethod(reset_before_gru_scan)
 
     def __init__(self, input_size: int, units: int) -> None:
         super().__init__(input_size, units)
@@ -208,8 +236,33 @@ class ResetBeforeGRUCell(Cell):
         return ((1 - z) * h + z * n,)
 
     def fused(self, inputs: Tensor, state: State, padding: Tensor | None = None) -> tuple[Tensor, State]:
-        return gru_scan(self.project(inputs), state[0], self.weight_hh), ()
+        return self._scanned(inputs, state), ()
+
+    def biases(self) -> tuple[Tensor, Tensor | None]:
+        return self.bias_ih, None
 
 
 GRU_CELLS: dict[bool, type[GRUCell | ResetBeforeGRUCell]] = {True: GRUCell, False: ResetBeforeGRUCell}
 """Whether the reset gate acts after the matrix product -> the cell."""
+
+
+def scan_together(cells: Sequence[Cell], inputs: Tensor, states: State | None, counts: Sequence[int]) -> tuple[Tensor, ...]:
+    """Run cells of one kind and size at once, each over sequences of its own; see `models.scan`.
+
+    Args:
+        cells: D of them.
+        inputs: (D, N, I), packed.
+        states: each (D, B, H), before the first step; zeros if not given.
+        counts: rows that have each step, B first.
+
+    Returns:
+        (D, N, H) outputs, then what else the state holds.
+    """
+    first = cells[0]
+    if states is None:
+        states = tuple(inputs.new_zeros(len(cells), counts[0], first.units) for _ in range(first.num_states))
+    added, further = zip(*(cell.biases() for cell in cells), strict=True)
+    weight = torch.stack([cell.weight_ih for cell in cells]).transpose(1, 2)
+    gates = torch.baddbmm(torch.stack(added).unsqueeze(1), inputs, weight)
+    bias = None if further[0] is None else torch.stack(further).unsqueeze(1)
+    return first.scan(gates, states, torch.stack([cell.weight_hh for cell in cells]), bias, counts)

@@ -38,16 +38,25 @@ class Noise:
 
     def mask(self, rate: float, num_steps: int, size: int) -> Tensor:
         """Draw (B, num_steps, size): 0 with probability `rate`, else 1 / (1 - rate)."""
+        return self._draw(rate, torch.arange(num_steps, dtype=torch.int32, device=self.keys.device), size)
+
+    def mask_at(self, rate: float, steps: Tensor, size: int) -> Tensor:
+        """Draw (B, size), the masks of one step of each row: (B,) numbers of steps, from 0. They are those of `mask`."""
+        return self._draw(rate, steps.to(torch.int32).unsqueeze(1), size).squeeze(1)
+
+    def _draw(self, rate: float, steps: Tensor, size: int) -> Tensor:
+        """Hash (seed, key, step, unit) to 16 bits, two units from each number; `steps` is (T,), or (B, 1) for T = 1."""
         seed = torch.tensor(_signed(_splitmix(self.seed)), device=self.keys.device)
         rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + seed)).to(torch.int32)
-        bits = torch.arange(num_steps * size, dtype=torch.int32, device=rows.device) * -1640531527
-        bits = bits ^ rows.unsqueeze(1)
-        for shift, factor in ((16, 0x7FEB352D), (15, -2073319797), (16, 1)):
+        num_pairs = (size + 1) // 2
+        places = steps.unsqueeze(-1) * num_pairs + torch.arange(num_pairs, dtype=torch.int32, device=rows.device)
+        bits = (places * -1640531527) ^ rows.view(-1, 1, 1)
+        for shift, factor in ((16, 0x7FEB352D), (15, -2073319797)):
             bits ^= (bits >> shift).bitwise_and_(2 ** (32 - shift) - 1)  # torch's shift draws the sign along
             bits *= factor
-        dropped = bits < round((rate - 0.5) * 2**32)
-        keep = torch.full((), 1 / (1 - rate), device=rows.device)
-        return torch.where(dropped, torch.zeros_like(keep), keep).view(len(rows), num_steps, size)
+        bits ^= (bits >> 16).bitwise_and_(0xFFFF)
+        is_kept = bits.view(torch.int16)[..., :size] >= round((rate - 0.5) * 2**16)
+        return is_kept.to(torch.get_default_dtype()).mul_(1 / (1 - rate))
 
 
 class Dropout(nn.Module):

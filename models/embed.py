@@ -1,35 +1,17 @@
 """Vectors per step: word embeddings, a character network over distinct word forms, further columns, numeric vectors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.batch import Batch
+from models.cells import scan_together
 from models.config import PAD_ID, ModelConfig, Sizes
 from models.dropout import Dropout, Noise
-from models.lengths import last_outputs, reverse_real_part, step_mask
+from models.lengths import Packing, reverse_real_part, step_mask
 from models.rnn import GRU, LSTM, Recurrent
-
-_WASTE = 0.15
-"""Share of padding that a group of word forms may hold before a new group is begun."""
-
-
-def length_groups(lengths: Tensor, waste: float = _WASTE) -> Iterator[slice]:
-    """Cut rows sorted by length into groups of nearly equal length, so that dense kernels do little work on padding.
-
-    Args:
-        lengths: (U,), ascending.
-        waste: the largest share of padding in a group.
-    """
-    start, total = 0, 0
-    for end, length in enumerate(lengths.tolist()):
-        if total + length < (1 - waste) * length * (end + 1 - start):
-            yield slice(start, end)
-            start, total = end, 0
-        total += length
-    yield slice(start, len(lengths))
 
 
 def _embedding(num_rows: int, size: int) -> nn.Embedding:
@@ -49,6 +31,16 @@ class CharacterTable(nn.Module):
     def forward(self, ids: Tensor, noise: Noise | None) -> Tensor:
         """Give (U, C, size)."""
         return self.dropout(self.embedding(ids), noise)
+
+    def packed(self, ids: Tensor, packing: Packing, noise: Noise | None) -> Tensor:
+        """Give (N, size) of (N,) packed characters; what drops out is as in `forward`."""
+        vectors = self.embedding(ids)
+        if not self.training or not self.dropout.rate:
+            return vectors
+        if noise is None:
+            noise = Noise.fresh(len(packing.last), ids.device)
+        mask = Noise(noise.seed, noise.keys[packing.rows]).mask_at(self.dropout.rate, packing.steps, vectors.shape[1])
+        return vectors * mask.to(vectors.dtype)
 
 
 class RecurrentCharacters(nn.Module):
@@ -76,18 +68,22 @@ class RecurrentCharacters(nn.Module):
         Returns:
             (U, output_size).
         """
-        groups = []
-        for rows in length_groups(lengths):
-            part = lengths[rows]
-            ids = chars[rows, : int(part[-1])]
-            own = None if noise is None else Noise(noise.seed, noise.keys[rows])
-            vectors = self.table(ids, own)
-            ends = [
-                last_outputs(layer.cell.fused(inputs, layer.cell.zero_state(inputs))[0], part)
-                for layer, inputs in ((self.ahead, vectors), (self.back, reverse_real_part(vectors, part)))
-            ]
-            groups.append(torch.cat(ends, dim=1))
-        return torch.cat(groups)
+        return self._padded(chars, lengths, noise) if chars.is_cuda else self._packed(chars, lengths, noise)
+
+    def _packed(self, chars: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
+        """Run both directions at once, without padding."""
+        packing = Packing.of(lengths)
+        vectors = self.table.packed(chars[packing.rows, packing.steps], packing, noise)
+        both = torch.stack([vectors, vectors.index_select(0, packing.mirrored)])
+        outputs, *_ = scan_together([self.ahead.cell, self.back.cell], both, None, packing.counts)
+        return outputs.index_select(1, packing.last).transpose(0, 1).flatten(1)
+
+    def _padded(self, chars: Tensor, lengths: Tensor, noise: Noise | None) -> Tensor:
+        """Run each direction by its kernel: a step of its own costs a GPU more than padding does."""
+        vectors = self.table(chars, noise)
+        _, (ahead, *_) = self.ahead(vectors, lengths)
+        _, (back, *_) = self.back(reverse_real_part(vectors, lengths), lengths)
+        return torch.cat([ahead, back], dim=1)
 
 
 class ConvolutionalCharacters(nn.Module):
@@ -224,7 +220,8 @@ class InputEncoder(nn.Module):
             return self.values(batch.values)
         parts = []
         if self.words is not None:
-            parts.append(self.words(batch.words))
+            given = batch.word_vectors
+            parts.append(self.words(batch.words) if given is None else F.embedding(batch.words, given))
         if self.chars is not None:
             encoded = self.chars(batch.chars, batch.char_lengths, form_noise)
             parts.append(encoded.index_select(0, batch.forms.flatten()).unflatten(0, batch.forms.shape))

@@ -4,6 +4,7 @@ Lengths are (B,), on the CPU, each from 1 to T. Nothing here or above reads a pa
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -45,6 +46,37 @@ def last_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
     """Pick each sequence's output at its last real step: (B, H) from (B, T, H) and lengths (B,), each at least 1."""
     rows = torch.arange(len(lengths), device=outputs.device)
     return outputs[rows, lengths.to(outputs.device) - 1]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Rows that ascend by length, put step after step without padding: the order that `models.scan` works in.
+
+    Attributes:
+        counts: rows that have each step.
+        rows: (N,) the row of each packed step, N = sum(lengths).
+        steps: (N,) its step.
+        mirrored: (N,) where the step stands that is as far from its row's other end.
+        last: (B,) where each row's last step stands.
+    """
+
+    counts: list[int]
+    rows: Tensor
+    steps: Tensor
+    mirrored: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor) -> "Packing":
+        """Pack rows of (B,) ascending lengths, on the CPU."""
+        num_rows = len(lengths)
+        is_real = torch.arange(int(lengths[-1])).unsqueeze(1) < lengths
+        steps, rows = is_real.nonzero().unbind(1)
+        counts = is_real.sum(1)
+        firsts = counts.cumsum(0) - num_rows  # where a step's row 0 would stand
+        return cls(
+            counts.tolist(), rows, steps, (firsts[lengths[rows] - 1 - steps] + rows), firsts[lengths - 1] + torch.arange(num_rows)
+        )
 
 
 def check_lengths(lengths: Tensor, inputs: Tensor) -> None:

@@ -1,69 +1,267 @@
-"""The GRU whose reset gate acts before the matrix product, over all steps: neither torch nor cuDNN has a kernel for it.
+"""Recurrent cells over all steps of many sequences, forward and backward written out: what oneDNN does not serve.
 
-Forward and backward are written out, so that autograd keeps no graph per step: what depends on no earlier step is
-computed for all steps at once, and the weights' gradients are one matrix product each.
+Autograd keeps no graph per step: what depends on no earlier step is computed for all steps at once, and the weights'
+gradients are one matrix product each.
+
+Every scan takes the same and gives the same. Sequences are packed: step after step, at each step those that are still
+going on. Rows ascend by length, so the ones that go on are the last rows of the step before, and stand right before their
+next step in the packed order.
+
+    scan(gates, states, weight, bias, counts) -> (outputs, ...)
+
+    gates    (D, N, G * H)  what the inputs add to each gate; N = sum(counts), G gates, D independent directions
+    states   each (D, B, H) before the first step
+    weight   (D, G * H, H)  recurrent weights
+    bias     (D, 1, H)      of the candidate's recurrent product, which a GRU's reset gate acts upon; others have none
+    counts   T numbers of sequences that have that step, B = counts[0] first, never rising
+    outputs  (D, N, H)      and what else the state holds, of the same shape
 """
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
-def gru_scan(gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
-    """Run a reset-before GRU; see `models.cells.ResetBeforeGRUCell` for its equations.
-
-    Args:
-        gates: (B, T, 3H) what the inputs add to r, z, n.
-        state: (B, H) before the first step.
-        weight: (3H, H) recurrent weights of r, z, n.
-
-    Returns:
-        (B, T, H).
-    """
-    outputs: Tensor = _GRUScan.apply(gates.transpose(0, 1), state.to(gates.dtype), weight.to(gates.dtype))  # type: ignore[no-untyped-call]
-    return outputs.transpose(0, 1)
+Counts = Sequence[int]
 
 
-class _GRUScan(torch.autograd.Function):
-    """Time first. In the comments a is the state before a step, m = r * a."""
+class Scan(Protocol):
+    """What every scan takes and gives, as above."""
 
+    def __call__(
+        self, gates: Tensor, states: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None, counts: Counts
+    ) -> tuple[Tensor, ...]: ...
+
+
+def elman_scan(
+    gates: Tensor, states: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None, counts: Counts
+) -> tuple[Tensor, ...]:
+    """Run an Elman network with tanh; see `models.cells.SimpleRNNCell`."""
+    return (_apply(_SimpleScan, gates, *states, weight, torch.Tensor.tanh_, counts),)
+
+
+def relu_scan(
+    gates: Tensor, states: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None, counts: Counts
+) -> tuple[Tensor, ...]:
+    """Run an Elman network with ReLU; see `models.cells.SimpleRNNCell`."""
+    return (_apply(_SimpleScan, gates, *states, weight, torch.Tensor.relu_, counts),)
+
+
+def lstm_scan(
+    gates: Tensor, states: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None, counts: Counts
+) -> tuple[Tensor, ...]:
+    """Run an LSTM; see `models.cells.LSTMCell`."""
+    return _apply(_LSTMScan, gates, *states, weight, counts)
+
+
+def gru_scan(
+    gates: Tensor, states: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None, counts: Counts
+) -> tuple[Tensor, ...]:
+    """Run a GRU whose reset gate acts after the matrix product; see `models.cells.GRUCell`."""
+    return (_apply(_GRUScan, gates, *states, weight, bias, counts),)
+
+
+def reset_before_gru_scan(
+    gates: Tensor, states: tuple[Tensor, ...], weight: Tensor, bias: Tensor | None, counts: Counts
+) -> tuple[Tensor, ...]:
+    """Run a GRU whose reset gate acts before the matrix product; see `models.cells.ResetBeforeGRUCell`."""
+    return (_apply(_ResetBeforeGRUScan, gates, *states, weight, counts),)
+
+
+def _apply(scan: type[torch.autograd.Function], gates: Tensor, *arguments: Any) -> Any:
+    same = (part.to(gates.dtype) if isinstance(part, Tensor) else part for part in arguments)
+    return scan.apply(gates, *same)
+
+
+def _spans(counts: Counts) -> list[tuple[slice, slice]]:
+    """Say where each step's rows are, before the step and after it, where the first state stands before the first step."""
+    spans, start = [], counts[0]
+    for count in counts:
+        spans.append((slice(start - count, start), slice(start, start + count)))
+        start += count
+    return spans
+
+
+def _walk(states: Tensor, counts: Counts) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give each step's rows of (D, B + N, ...) states, before the step and after it, first to last."""
+    for before, now in _spans(counts):
+        yield states[:, before], states[:, now]
+
+
+def _all_before(states: Tensor, counts: Counts) -> Tensor:
+    """Give for all steps the rows before the step, (D, N, ...)."""
+    if counts[-1] == counts[0]:
+        return states[:, : -counts[0]]
+    return torch.cat([states[:, before] for before, _ in _spans(counts)], dim=1)
+
+
+def _begun(first: Tensor, num_steps: int) -> Tensor:
+    """Make room for the states of all steps behind the first one."""
+    num_directions, num_rows, units = first.shape
+    states = first.new_empty(num_directions, num_rows + num_steps, units)
+    states[:, :num_rows] = first
+    return states
+
+
+def _backwards(d_outputs: Tensor, counts: Counts) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """Give the gradients of all states, those of the outputs so far, and each step's two sets of rows, last to first."""
+    d_first = d_outputs.new_zeros(len(d_outputs), counts[0], d_outputs.shape[2])
+    d_states = torch.cat([d_first, d_outputs], dim=1)
+    return d_states, list(_walk(d_states, counts))[::-1]
+
+
+class _SimpleScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, state: Tensor, weight: Tensor) -> Tensor:
-        num_steps, num_rows, units = gates.shape[0], gates.shape[1], state.shape[1]
-        gate_weight, n_weight = weight[: 2 * units].t(), weight[2 * units :].t()
-        states = gates.new_empty(num_steps + 1, num_rows, units)
-        states[0] = state
-        rz, m, n = (gates.new_empty(num_steps, num_rows, size) for size in (2 * units, units, units))
-        for t in range(num_steps):
-            a, rz_t, m_t, n_t = states[t], rz[t], m[t], n[t]
-            torch.addmm(gates[t, :, : 2 * units], a, gate_weight, out=rz_t).sigmoid_()
-            torch.mul(rz_t[:, :units], a, out=m_t)
-            torch.addmm(gates[t, :, 2 * units :], m_t, n_weight, out=n_t).tanh_()
-            torch.lerp(a, n_t, rz_t[:, units:], out=states[t + 1])
-        ctx.save_for_backward(states, rz, m, n, weight)
-        return states[1:]
+    def forward(ctx: Any, gates: Tensor, first: Tensor, weight: Tensor, activate: Any, counts: Counts) -> Tensor:
+        states, across = _begun(first, gates.shape[1]), weight.transpose(1, 2)
+        for (h, new), gate in zip(_walk(states, counts), gates.split(list(counts), 1), strict=True):
+            activate(torch.baddbmm(gate, h, across, out=new))
+        ctx.save_for_backward(states, weight)
+        ctx.counts, ctx.activate = counts, activate
+        return states[:, counts[0] :]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states, rz, m, n, weight = ctx.saved_tensors
-        num_steps, _, units = n.shape
-        gate_weight, n_weight = weight[: 2 * units], weight[2 * units :]
-        before, r, z = states[:-1], rz[..., :units], rz[..., units:]
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (states, weight), counts = ctx.saved_tensors, ctx.counts
+        outputs = states[:, counts[0] :]
+        slopes = 1 - outputs * outputs if ctx.activate is torch.Tensor.tanh_ else (outputs > 0).to(outputs.dtype)
+        d_states, steps = _backwards(d_outputs, counts)
+        d_gates = torch.empty_like(slopes)
+        parts = zip(slopes.split(counts, 1), d_gates.split(counts, 1), strict=True)
+        for (d_before, d_h), (slope, d_gate) in zip(steps, reversed(list(parts)), strict=True):
+            torch.mul(d_h, slope, out=d_gate)
+            d_before.baddbmm_(d_gate, weight)
+        d_weight = d_gates.transpose(1, 2) @ _all_before(states, counts)
+        return d_gates, d_states[:, : counts[0]], d_weight, None, None
+
+
+class _LSTMScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, first: Tensor, first_c: Tensor, weight: Tensor, counts: Counts) -> tuple[Tensor, Tensor]:
+        units, across = first.shape[2], weight.transpose(1, 2)
+        states, cells = _begun(first, gates.shape[1]), _begun(first_c, gates.shape[1])
+        gates = gates.clone()
+        tanh_c = torch.empty_like(states[:, counts[0] :])
+        walk = zip(_walk(states, counts), _walk(cells, counts), gates.split(counts, 1), tanh_c.split(counts, 1), strict=True)
+        for (h, new), (c, new_c), gate, squashed in walk:
+            gate.baddbmm_(h, across)
+            gate[..., : 2 * units].sigmoid_()
+            gate[..., 2 * units : 3 * units].tanh_()
+            gate[..., 3 * units :].sigmoid_()
+            i, f, g, o = gate.split(units, 2)
+            torch.mul(f, c, out=new_c).addcmul_(i, g)
+            torch.tanh(new_c, out=squashed)
+            torch.mul(o, squashed, out=new)
+        ctx.save_for_backward(states, cells, gates, tanh_c, weight)
+        ctx.counts = counts
+        return states[:, counts[0] :], cells[:, counts[0] :]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, d_c: Tensor) -> tuple[Tensor | None, ...]:
+        (states, cells, gates, tanh_c, weight), counts = ctx.saved_tensors, ctx.counts
+        i, f, g, o = gates.split(states.shape[2], 2)
+        from_h = o * (1 - tanh_c * tanh_c)  # what a gradient of h is multiplied with on its way to c, at all steps
+        to_gates = torch.stack([g * i * (1 - i), _all_before(cells, counts) * f * (1 - f), i * (1 - g * g)], dim=2)
+        to_o = tanh_c * o * (1 - o)
+        d_gates = torch.empty_like(gates)
+        d_states, steps = _backwards(d_outputs, counts)
+        d_cells, cell_steps = _backwards(d_c, counts)
+        parts = list(zip(*(x.split(counts, 1) for x in (from_h, to_gates, to_o, f, d_gates)), strict=True))
+        for (d_before, d_h), (d_c_before, d_c_now), (slope, to_gate, to_o_now, kept, d_gate) in zip(
+            steps, cell_steps, reversed(parts), strict=True
+        ):
+            d_c_now.addcmul_(d_h, slope)
+            *_, units = d_h.shape
+            torch.mul(d_c_now.unsqueeze(2), to_gate, out=d_gate[..., : 3 * units].unflatten(2, (3, units)))
+            torch.mul(d_h, to_o_now, out=d_gate[..., 3 * units :])
+            d_c_before.addcmul_(d_c_now, kept)
+            d_before.baddbmm_(d_gate, weight)
+        d_weight = d_gates.transpose(1, 2) @ _all_before(states, counts)
+        return d_gates, d_states[:, : counts[0]], d_cells[:, : counts[0]], d_weight, None
+
+
+class _GRUScan(torch.autograd.Function):
+    """In the comments u = U_n h + d_n, what the reset gate acts on."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, first: Tensor, weight: Tensor, bias: Tensor, counts: Counts) -> Tensor:
+        units, across = first.shape[2], weight.transpose(1, 2)
+        states = _begun(first, gates.shape[1])
+        rz, n = gates[..., : 2 * units].clone(), gates[..., 2 * units :].clone()
+        u = torch.empty_like(n)
+        walk = zip(_walk(states, counts), *(part.split(counts, 1) for part in (rz, n, u)), strict=True)
+        for (h, new), rz_now, n_now, u_now in walk:
+            rz_now.baddbmm_(h, across[..., : 2 * units]).sigmoid_()
+            torch.baddbmm(bias, h, across[..., 2 * units :], out=u_now)
+            n_now.addcmul_(rz_now[..., :units], u_now).tanh_()
+            torch.lerp(n_now, h, rz_now[..., units:], out=new)
+        ctx.save_for_backward(states, rz, n, u, weight)
+        ctx.counts = counts
+        return states[:, counts[0] :]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (states, rz, n, u, weight), counts = ctx.saved_tensors, ctx.counts
+        before, (r, z), units = _all_before(states, counts), rz.chunk(2, 2), n.shape[2]
+        to_n = (1 - z) * (1 - n * n)  # what a gradient of h is multiplied with on its way to each sum, at all steps
+        to_rzu = torch.stack([to_n * u * r * (1 - r), (before - n) * z * (1 - z), to_n * r], dim=2)
+        d_sums = torch.empty_like(to_rzu)  # of r, z and u
+        d_states, steps = _backwards(d_outputs, counts)
+        parts = list(zip(*(part.split(counts, 1) for part in (to_rzu, z, d_sums)), strict=True))
+        for (d_before, d_h), (slopes, kept, d_sum) in zip(steps, reversed(parts), strict=True):
+            torch.mul(d_h.unsqueeze(2), slopes, out=d_sum)
+            d_before.addcmul_(d_h, kept).baddbmm_(d_sum.flatten(2), weight)
+        d_sums = d_sums.flatten(2)
+        d_weight = d_sums.transpose(1, 2) @ before
+        d_n = d_states[:, counts[0] :] * to_n
+        d_gates = torch.cat([d_sums[..., : 2 * units], d_n], dim=2)
+        d_bias = d_sums[..., 2 * units :].sum(1, keepdim=True)
+        return d_gates, d_states[:, : counts[0]], d_weight, d_bias, None
+
+
+class _ResetBeforeGRUScan(torch.autograd.Function):
+    """In the comments m = r * h, what the candidate reads."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, first: Tensor, weight: Tensor, counts: Counts) -> Tensor:
+        units, across = first.shape[2], weight.transpose(1, 2)
+        states = _begun(first, gates.shape[1])
+        rz, n = gates[..., : 2 * units].clone(), gates[..., 2 * units :].clone()
+        m = torch.empty_like(n)
+        walk = zip(_walk(states, counts), *(part.split(counts, 1) for part in (rz, n, m)), strict=True)
+        for (h, new), rz_now, n_now, m_now in walk:
+            rz_now.baddbmm_(h, across[..., : 2 * units]).sigmoid_()
+            torch.mul(rz_now[..., :units], h, out=m_now)
+            n_now.baddbmm_(m_now, across[..., 2 * units :]).tanh_()
+            torch.lerp(h, n_now, rz_now[..., units:], out=new)
+        ctx.save_for_backward(states, rz, m, n, weight)
+        ctx.counts = counts
+        return states[:, counts[0] :]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (states, rz, m, n, weight), counts = ctx.saved_tensors, ctx.counts
+        before, (r, z), units = _all_before(states, counts), rz.chunk(2, 2), n.shape[2]
         to_n = z * (1 - n * n)  # what a gradient of h is multiplied with on its way to each gate's sum, at all steps
         to_z = (n - before) * z * (1 - z)
         to_r = before * r * (1 - r)
         kept = 1 - z
-        d_rz, d_n = torch.empty_like(rz), torch.empty_like(n)
-        d_h = torch.zeros_like(n[0])
-        for t in reversed(range(num_steps)):
-            d_h = d_h + d_outputs[t]
-            torch.mul(d_h, to_n[t], out=d_n[t])
-            torch.mul(d_h, to_z[t], out=d_rz[t, :, units:])
-            d_m = d_n[t] @ n_weight
-            torch.mul(d_m, to_r[t], out=d_rz[t, :, :units])
-            d_h = torch.addcmul(d_h * kept[t], d_m, r[t]).addmm_(d_rz[t], gate_weight)
-        d_weight = torch.cat([d_rz.flatten(0, 1).t() @ before.flatten(0, 1), d_n.flatten(0, 1).t() @ m.flatten(0, 1)])
-        return torch.cat([d_rz, d_n], dim=2), d_h, d_weight
+        d_gates = torch.empty(*n.shape[:2], 3 * units, dtype=n.dtype, device=n.device)
+        d_states, steps = _backwards(d_outputs, counts)
+        parts = list(zip(*(part.split(counts, 1) for part in (to_n, to_z, to_r, kept, r, d_gates)), strict=True))
+        gate_weight, n_weight = weight[:, : 2 * units], weight[:, 2 * units :]
+        for (d_before, d_h), (to_n_now, to_z_now, to_r_now, kept_now, r_now, d_gate) in zip(steps, reversed(parts), strict=True):
+            d_n = torch.mul(d_h, to_n_now, out=d_gate[..., 2 * units :])
+            torch.mul(d_h, to_z_now, out=d_gate[..., units : 2 * units])
+            d_m = d_n @ n_weight
+            torch.mul(d_m, to_r_now, out=d_gate[..., :units])
+            d_before.addcmul_(d_h, kept_now).addcmul_(d_m, r_now).baddbmm_(d_gate[..., : 2 * units], gate_weight)
+        d_rz, d_n = d_gates.split([2 * units, units], 2)
+        d_weight = torch.cat([d_rz.transpose(1, 2) @ before, d_n.transpose(1, 2) @ m], dim=1)
+        return d_gates, d_states[:, : counts[0]], d_weight, None

@@ -50,7 +50,13 @@ def plan_epoch(lengths: Rows, batch_tokens: int, seed: int, epoch: int) -> list[
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = None, seed: int | None = None) -> Batch:
+def make_batch(
+    examples: Examples,
+    rows: Rows,
+    keep: NDArray[np.bool_] | None = None,
+    seed: int | None = None,
+    word_ids: Rows | None = None,
+) -> Batch:
     """Gather sequences into one padded batch.
 
     Args:
@@ -58,6 +64,7 @@ def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = 
         rows: which, in order; at least one.
         keep: (B, T) where the word is read; elsewhere it counts as unknown, its characters stay. All, if not given.
         seed: of the dropout masks, in training.
+        word_ids: (R,) ascending rows of the word table; if given, the batch's words are numbers of these.
     """
     lengths = examples.lengths[rows]
     steps = np.arange(lengths.max())
@@ -66,8 +73,9 @@ def make_batch(examples: Examples, rows: Rows, keep: NDArray[np.bool_] | None = 
     parts: dict[str, Any] = {"features": {name: _long(ids[at]) for name, ids in examples.per_token.items()}}
     if examples.tokens is not None and examples.forms is not None:
         tokens = np.where(is_real, examples.tokens[at], examples.tokens[at[0, 0]])
-        word_ids = examples.forms.word_ids[tokens]
-        parts["words"] = _long(word_ids if keep is None else np.where(keep, word_ids, UNKNOWN_ID))
+        words = examples.forms.word_ids[tokens]
+        words = words if keep is None else np.where(keep, words, UNKNOWN_ID)
+        parts["words"] = _long(words if word_ids is None else np.searchsorted(word_ids, words))
         parts["features"][CAPITALISATION] = _long(examples.forms.capitalisation[tokens])
         parts |= _distinct(tokens, examples.forms)
     if examples.values is not None:
@@ -119,7 +127,8 @@ class Share:
     Attributes:
         batch: the worker's rows; None where there are more workers than rows.
         num_targets: target -> its labels in the whole step, over all workers.
-        word_ids: distinct rows of the word table that the whole step reads; None where there are no words.
+        word_ids: (R,) ascending rows of the word table that the whole step reads, which the batch's words are numbers of;
+            None where there are no words.
     """
 
     batch: Batch | None
@@ -148,11 +157,11 @@ def training_shares(
         longest = examples.lengths[rows].max()
         keep = np.random.default_rng([*seed, step]).random((len(rows), longest)) >= word_dropout if word_dropout else None
         mine, drawn = slice(rank, None, world_size), np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
-        batch = None
+        word_ids, batch = _word_ids(examples, rows), None
         if len(rows[mine]):
-            own_longest = examples.lengths[rows[mine]].max()
-            batch = make_batch(examples, rows[mine], None if keep is None else keep[mine, :own_longest], int(drawn[0]))
-        yield Share(batch, _count_targets(examples, rows), _word_ids(examples, rows))
+            own_keep = None if keep is None else keep[mine, : examples.lengths[rows[mine]].max()]
+            batch = make_batch(examples, rows[mine], own_keep, int(drawn[0]), word_ids)
+        yield Share(batch, _count_targets(examples, rows), None if word_ids is None else _long(word_ids))
 
 
 def _count_targets(examples: Examples, rows: Rows) -> dict[str, int]:
@@ -161,11 +170,11 @@ def _count_targets(examples: Examples, rows: Rows) -> dict[str, int]:
     return counts | dict.fromkeys(examples.per_token, num_steps) | dict.fromkeys(examples.per_sequence, len(rows))
 
 
-def _word_ids(examples: Examples, rows: Rows) -> torch.Tensor | None:
+def _word_ids(examples: Examples, rows: Rows) -> Rows | None:
     if examples.tokens is None or examples.forms is None:
         return None
     tokens = np.concatenate([examples.tokens[examples.offsets[row] : examples.offsets[row + 1]] for row in rows])
-    return torch.from_numpy(np.union1d(examples.forms.word_ids[tokens], [UNKNOWN_ID]).astype(np.int64))
+    return np.union1d(examples.forms.word_ids[tokens], [UNKNOWN_ID]).astype(np.int64)
 
 
 def evaluation_batches(examples: Examples, batch_tokens: int, rank: int = 0, world_size: int = 1) -> Iterator[tuple[Rows, Batch]]:

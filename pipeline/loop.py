@@ -9,11 +9,11 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from models.batch import Batch
 from models.config import MAIN
@@ -23,6 +23,7 @@ from pipeline.batches import Share, evaluation_batches, plan_epoch, training_sha
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
 from pipeline.examples import Examples
+from pipeline.optimizer import Optimizer
 from pipeline.spans import BioLabels
 
 EVALUATION_TOKENS = 4096
@@ -62,6 +63,7 @@ class Progress:
         step: steps of it that are done.
         loss_sum: over those steps, in nats.
         num_targets: labels in those steps.
+        lr: the learning rate of the last step.
         seconds: of training, in all.
         best_score: the best validation score so far; higher is better.
         best_loss: the validation loss beside it, which decides between equal scores.
@@ -74,6 +76,7 @@ class Progress:
     step: int = 0
     loss_sum: float = 0.0
     num_targets: int = 0
+    lr: float = 0.0
     seconds: float = 0.0
     best_score: float = -math.inf
     best_loss: float = math.inf
@@ -117,9 +120,7 @@ class Training:
 
     def __init__(self, network: Network, config: TrainConfig) -> None:
         self.network, self.config = network, config
-        self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-        self.average = [p.detach().clone() for p in self.parameters] if config.average else []
+        self.optimizer = Optimizer(network, config)
         self.best = {name: value.clone() for name, value in network.state_dict().items()}
         self.progress = Progress()
 
@@ -127,34 +128,19 @@ class Training:
         """Give tensors and values from which `restore` makes the same training."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        tensors |= {f"average.{i}": value for i, value in enumerate(self.average)}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         return tensors, vars(self.progress) | {name: str(getattr(self.progress, name)) for name in _INFINITE}
 
     def restore(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
         """Become the training that `state` was taken of."""
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
         self.network.load_state_dict(parts["network"])
         self.best = {name: value.to(self.best[name].device) for name, value in parts["best"].items()}
-        for i, value in parts["average"].items():
-            self.average[int(i)].copy_(value)
-        optimizer = self.optimizer.state_dict()
-        for name, value in parts["optimizer"].items():
-            i, _, key = name.partition(".")
-            optimizer["state"].setdefault(int(i), {})[key] = value
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.restore(parts["optimizer"])
         self.progress = Progress(**progress | {name: float(progress[name]) for name in _INFINITE})
-
-    def swap_average(self) -> None:
-        """Exchange the weights with their running average; twice leaves them as they were."""
-        for parameter, average in zip(self.parameters, self.average, strict=False):
-            held = parameter.data.clone()
-            parameter.data.copy_(average)
-            average.copy_(held)
 
 
 def fit(
@@ -231,28 +217,23 @@ DECAYS: dict[str, Callable[[float], float]] = {
 
 def _step(training: Training, share: Share, rows: Any, num_steps: int, world: World, device: torch.device) -> float:
     """Make one update; returns the step's mean loss over all workers."""
-    config, progress = training.config, training.progress
-    training.optimizer.zero_grad(set_to_none=True)
-    loss = torch.zeros((), device=device)
+    config, progress, optimizer = training.config, training.progress, training.optimizer
+    vectors = optimizer.begin(share.word_ids)
     if share.batch is not None:
         with _autocast(config, device):
-            loss = _mean_loss(training, share.batch.to(device), share.num_targets)
+            loss = _mean_loss(training, replace(share.batch.to(device), word_vectors=vectors), share.num_targets)
         loss.backward()
-    mean = _sum_over_workers(training, loss.detach(), share.word_ids, world)
-    norm = nn.utils.clip_grad_norm_(training.parameters, config.clip_norm)
-    if not math.isfinite(mean) or not math.isfinite(norm.item()):
+        optimizer.message[-1] = loss.detach()
+    mean = world.sum(optimizer.message)[-1].item()
+    norm = optimizer.clip(config.clip_norm)
+    if not math.isfinite(mean) or not math.isfinite(norm):
         raise DivergedError(
-            f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is {mean}, the gradient's norm {norm.item()}; "
+            f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is {mean}, the gradient's norm {norm}; "
             f"examples {rows[:8].tolist()} of train; fix: lower train.lr or train.clip_norm"
         )
-    done = (progress.epoch * num_steps + progress.step + 1) / (config.epochs * num_steps)
-    for group in training.optimizer.param_groups:
-        group["lr"] = learning_rate(config, done)
-    training.optimizer.step()
-    if training.average:
-        updates = progress.epoch * num_steps + progress.step
-        weight = 1 - min(config.average, (1 + updates) / (10 + updates))
-        torch._foreach_lerp_(training.average, [p.detach() for p in training.parameters], weight)
+    updates = progress.epoch * num_steps + progress.step
+    progress.lr = learning_rate(config, (updates + 1) / (config.epochs * num_steps))
+    optimizer.step(progress.lr, average_weight=1 - min(config.average, (1 + updates) / (10 + updates)))
     progress.loss_sum += mean * share.num_targets[MAIN]
     progress.num_targets += share.num_targets[MAIN]
     return mean
@@ -269,44 +250,17 @@ def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
 
 
-def _sum_over_workers(training: Training, loss: Tensor, word_ids: Tensor | None, world: World) -> float:
-    """Add up all gradients and the loss over the workers, in one message; returns the loss.
-
-    Of the word table only the rows that the step has read are sent: every other row's gradient is 0 on every worker.
-    """
-    if world.size == 1:
-        return loss.item()
-    table = training.network.inputs.words.weight if training.network.inputs.words is not None else None
-    if table is not None and word_ids is not None:
-        word_ids = word_ids[word_ids < len(table)]  # the rows beyond are fixed
-    parts = []
-    for parameter in training.parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        sent = parameter.grad if parameter is not table or word_ids is None else parameter.grad[word_ids]
-        parts.append(sent.flatten())
-    message = world.sum(torch.cat([*parts, loss.to(parts[0].dtype).flatten()]))
-    for parameter, part in zip(
-        training.parameters, message.split([len(part) for part in [*parts, loss.flatten()]]), strict=False
-    ):
-        assert parameter.grad is not None
-        if parameter is table and word_ids is not None:
-            parameter.grad[word_ids] = part.view(len(word_ids), -1)
-        else:
-            parameter.grad.copy_(part.view_as(parameter))
-    return message[-1].item()
-
-
 def _end_epoch(
     training: Training, val: Examples, bio: BioLabels | None, device: torch.device, tokens_per_second: float
 ) -> EpochResult:
     """Evaluate, note the best, decide whether to go on."""
     config, progress = training.config, training.progress
-    training.swap_average()
+    training.optimizer.settle()
+    training.optimizer.swap_average()
     metrics = {
         "epoch": float(progress.epoch + 1),
         "train/loss": progress.loss_sum / progress.num_targets,
-        "lr": training.optimizer.param_groups[0]["lr"],
+        "lr": progress.lr,
     }
     metrics |= {f"val/{name}": value for name, value in evaluate(training.network, val, bio, device).items()}
     metrics |= {"train/seconds": progress.seconds, "train/tokens_per_second": tokens_per_second}
@@ -316,7 +270,7 @@ def _end_epoch(
     if is_best:
         progress.best_score, progress.best_loss, progress.best_epoch = score, loss, progress.epoch + 1
         training.best = {name: value.clone() for name, value in training.network.state_dict().items()}
-    training.swap_average()
+    training.optimizer.swap_average()
     progress.history.append(metrics)
     progress.epoch, progress.step, progress.loss_sum, progress.num_targets = progress.epoch + 1, 0, 0.0, 0
     is_stale = config.patience and progress.epoch - progress.best_epoch >= config.patience
