@@ -190,7 +190,9 @@ class TrainConfig:
     epochs: Positive = 10
     """Passes over the train split, at most."""
     batch_tokens: Positive = 600
-    """Words per step, padding included, over all workers."""
+    """Words per step at most, padding included, over all workers."""
+    batch_sequences: Positive | None = None
+    """Sequences per step at most, over all workers; null sets no limit."""
     lr: Annotated[float, Range(gt=0)] = 2e-3
     """The highest learning rate."""
     warmup: Share = 0.05

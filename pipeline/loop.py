@@ -156,7 +156,7 @@ def fit(
     """
     config, progress, world = training.config, training.progress, World.current()
     while not progress.is_done:
-        plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch)
+        plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
         shares = training_shares(
             train,
             plan,
