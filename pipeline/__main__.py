@@ -63,9 +63,17 @@ def encode(pipeline: Name) -> None:
 
 
 @app.command()
-def train(pipeline: Name) -> None:
+def train(
+    pipeline: Name,
+    profile: Annotated[bool, typer.Option("--profile", help="Only show where the time of a step goes, on this machine.")] = False,
+) -> None:
     """Train the network on this machine or on the cluster in RAY_ADDRESS. Example: `unroll train -p pos`"""
     config, _, params, _, layout = _pipeline(pipeline)
+    if profile:
+        from pipeline import profile as command
+
+        command.run(params.model, params.train, config.scaling, layout)
+        return
     from pipeline import train as stage
 
     stage.run(params.model, params.train, config.scaling, layout)

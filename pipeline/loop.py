@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from models.batch import Batch
 from models.config import MAIN
@@ -150,7 +151,7 @@ def fit(
         )
         training.network.train()
         clock = _Clock()
-        for share in shares:
+        while (share := _next(shares)) is not None:
             rows = plan[progress.step]
             loss = _step(training, share, rows, len(plan), adder, device)
             progress.step += 1
@@ -160,6 +161,11 @@ def fit(
         progress.seconds += clock.seconds
         yield _end_epoch(training, val, bio, device, clock.tokens_per_second)
     training.network.load_state_dict(training.best)
+
+
+def _next(shares: Iterator[Share]) -> Share | None:
+    with record_function("unroll: batch"):
+        return next(shares, None)
 
 
 class _Clock:
@@ -200,14 +206,17 @@ DECAYS: dict[str, Callable[[float], float]] = {
 def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Adder, device: torch.device) -> float:
     """Make one update; returns the step's mean loss over all workers."""
     config, progress, optimizer = training.config, training.progress, training.optimizer
-    vectors = optimizer.begin(share.word_ids)
+    with record_function("unroll: word vectors"):
+        vectors = optimizer.begin(share.word_ids)
     if share.batch is not None:
-        with _autocast(config, device):
+        with record_function("unroll: forward"), _autocast(config, device):
             loss = _mean_loss(training, replace(share.batch.to(device), word_vectors=vectors), share.num_targets)
-        loss.backward()
+        with record_function("unroll: backward"):
+            loss.backward()
         optimizer.message[-1] = loss.detach()
-    mean = adder.sum(optimizer.message)[-1].item()
-    norm = optimizer.clip(config.clip_norm)
+    with record_function("unroll: sum over workers"):
+        mean = adder.sum(optimizer.message)[-1].item()
+        norm = optimizer.clip(config.clip_norm)
     if not math.isfinite(mean) or not math.isfinite(norm):
         raise DivergedError(
             f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is {mean}, the gradient's norm {norm}; "
@@ -215,7 +224,8 @@ def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Ad
         )
     updates = progress.epoch * num_steps + progress.step
     progress.lr = learning_rate(config, (updates + 1) / (config.epochs * num_steps))
-    optimizer.step(progress.lr, average_weight=1 - min(config.average, (1 + updates) / (10 + updates)))
+    with record_function("unroll: update"):
+        optimizer.step(progress.lr, average_weight=1 - min(config.average, (1 + updates) / (10 + updates)))
     progress.loss_sum += mean * share.num_targets[MAIN]
     progress.num_targets += share.num_targets[MAIN]
     return mean

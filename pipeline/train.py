@@ -181,11 +181,7 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
     """
     torch.set_num_threads(job.num_threads)
     is_first = World.current().rank == 0
-    summary = json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))
-    sizes = Sizes.load(summary["sizes"])
-    training = _begin(job, sizes, device)
-    train, val = (Examples.open(job.encoded_dir, split) for split in ("train", "val"))
-    bio = BioLabels.of(Vocab.load(job.encoded_dir / "vocab.json").labels) if sizes.task == "tagging" else None
+    training, train, val, bio = open_training(job, device)
     saved = told = time.monotonic()
     for result in fit(training, train, val, bio, device):
         if not is_first:
@@ -199,10 +195,11 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
             emit(result)
             told = time.monotonic()
     if is_first:
+        summary = json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))
         meta = {
             "model": asdict(job.model),
             "train": asdict(job.train),
-            "sizes": asdict(sizes),
+            "sizes": asdict(training.network.sizes),
             "max_length": summary["max_length"],
             "truncating": summary["truncating"],
             "history": training.progress.history,
@@ -212,7 +209,9 @@ def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
         save_checkpoint(job.final_dir, training.network.state_dict(), meta)
 
 
-def _begin(job: Job, sizes: Sizes, device: torch.device) -> Training:
+def open_training(job: Job, device: torch.device) -> tuple[Training, Examples, Examples, BioLabels | None]:
+    """Begin a training, or take it up from its newest checkpoint; gives its train and val splits and labels, too."""
+    sizes = Sizes.load(json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
     vectors_path = job.encoded_dir / "vectors.npy"
     vectors = torch.from_numpy(np.load(vectors_path)) if vectors_path.exists() and job.model.word_size else None
     network = build_network(job.model, sizes, job.train.seed, vectors)
@@ -220,7 +219,9 @@ def _begin(job: Job, sizes: Sizes, device: torch.device) -> Training:
     found = newest_checkpoint(job.checkpoint_dir)
     if found is not None:
         training.restore(*found)
-    return training
+    train, val = (Examples.open(job.encoded_dir, split) for split in ("train", "val"))
+    bio = BioLabels.of(Vocab.load(job.encoded_dir / "vocab.json").labels) if sizes.task == "tagging" else None
+    return training, train, val, bio
 
 
 class Listener:
