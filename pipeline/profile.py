@@ -41,7 +41,7 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     with TemporaryDirectory() as folder:
         arguments = (num_workers, f"file://{folder}/meet", job, trace)
-        multiprocessing.spawn(_worker, arguments, nprocs=num_workers)  # type: ignore[no-untyped-call]
+        multiprocessing.spawn(_worker, arguments, nprocs=num_workers)  # type: ignore[attr-defined,no-untyped-call]
 
 
 def _worker(rank: int, num_workers: int, address: str, job: Job, trace: Path) -> None:
