@@ -34,7 +34,7 @@ def worker(rank: int, options: argparse.Namespace, address: str) -> None:
     if options.workers > 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=options.workers)
-    encoded = options.project / "data" / options.pipeline / "encoded"
+    encoded = options.encoded or options.project / "data" / options.pipeline / "encoded"
     model, config = read_params(options)
     sizes = Sizes.load(json.loads((encoded / "summary.json").read_text(encoding="utf-8"))["sizes"])
     train, val, test = (Examples.open(encoded, split) for split in ("train", "val", "test"))
@@ -48,7 +48,7 @@ def worker(rank: int, options: argparse.Namespace, address: str) -> None:
         say("inference", encoded=int(test.offsets[-1]) / (time.perf_counter() - start))
     peaks = torch.tensor([peak_mb() if number == rank else 0.0 for number in range(options.workers)])
     World.current().sum(peaks)
-    say("end", peak_mb=float(peaks.sum()), test=score)
+    say("end", peak_mb=float(peaks.sum()), peak_mb_per_worker=float(peaks.max()), test=score)
     if options.workers > 1:
         distributed.destroy_process_group()
 
@@ -80,6 +80,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, required=True, help="a folder with params.yaml, corpora.yaml and data/")
     parser.add_argument("--pipeline", default="ewt")
+    parser.add_argument("--encoded", type=Path, help="another encoded corpus than the pipeline's")
     parser.add_argument("--cell", choices=["simple_rnn", "lstm", "gru"], default="lstm")
     for name, value in {"layers": 1, "workers": 2, "threads": 1, "epochs": 0, "steps": 0, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=value)

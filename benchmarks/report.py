@@ -80,8 +80,7 @@ def markdown(tables: list[Rows], ours: str, heading: str, lead: str) -> str:
     parts = [f"## {heading}\n", f"{lead}\n", f"| measured | {' | '.join(HEADINGS)} |".replace("|  |", "| who |")]
     parts.append("| --- | --- | ---: | ---: | ---: | ---: |")
     for rows in tables:
-        for contender in rows.values:
-            parts.append(f"| {rows.title}, {rows.unit} | {' | '.join(rows.cells(contender, ours))} |")
+        parts += [f"| {rows.title}, {rows.unit} | {' | '.join(rows.cells(name, ours))} |" for name in rows.values]
     return "\n".join(parts) + "\n"
 
 
