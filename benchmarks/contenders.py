@@ -26,6 +26,7 @@ class Work:
         epochs: passes over train.
         steps: of an epoch, from its beginning; 0 for all.
         seed: of everything drawn.
+        until: plain torch ends with the first epoch of this validation accuracy.
     """
 
     pipeline: str = "ewt"
@@ -34,6 +35,7 @@ class Work:
     epochs: int = 1
     steps: int = 0
     seed: int = 1
+    until: float = 1.0
 
     def arguments(self) -> list[str]:
         return [f"--{name}={getattr(self, name)}" for name in ("layers", "epochs", "steps", "seed")]
@@ -78,7 +80,17 @@ def ours(place: Place, work: Work) -> Outcome:
 def plain(place: Place, work: Work, batches: str = "bucketed") -> Outcome:
     """Run the bar, with as many threads as we have workers."""
     how = [f"--cell={TORCH_CELLS[work.cell]}", f"--batches={batches}", f"--threads={min(os.cpu_count() or 1, 4)}"]
-    return _outcome(events([str(HERE / "plain_torch.py"), *place.files[work.pipeline].arguments(), *how, *work.arguments()]))
+    return _outcome(
+        events(
+            [
+                str(HERE / "plain_torch.py"),
+                *place.files[work.pipeline].arguments(),
+                *how,
+                *work.arguments(),
+                f"--until={work.until}",
+            ]
+        )
+    )
 
 
 def plain_random(place: Place, work: Work) -> Outcome:

@@ -246,6 +246,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batches", choices=["bucketed", "random"], default="bucketed")
     for name, value in {"layers": 1, "hidden": 0, "epochs": 5, "batch": 32, "threads": 2, "seed": 1, "steps": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--until", type=float, default=1.0, help="end with the first epoch of this validation accuracy")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--dropout", type=float, default=0.4)
     options = parser.parse_args()
@@ -269,7 +270,10 @@ def main() -> None:
         start = time.perf_counter()
         num_words = train_epoch(model, optimizer, train, vocab, options)
         seconds = time.perf_counter() - start
-        say("epoch", epoch=epoch, seconds=seconds, words_per_second=num_words / seconds, val=accuracy(model, val))
+        score = accuracy(model, val)
+        say("epoch", epoch=epoch, seconds=seconds, words_per_second=num_words / seconds, val=score)
+        if score >= options.until:
+            break
     infer(model, examples["test"], vocab)
     say("end", peak_mb=peak_mb(), test=accuracy(model, encode(examples["test"], vocab)))
 
