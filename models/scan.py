@@ -90,6 +90,11 @@ def _walk(states: Tensor, counts: Counts) -> Iterator[tuple[Tensor, Tensor]]:
         yield states[:, before], states[:, now]
 
 
+def _by_step(counts: Counts, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Cut each (D, N, ...) tensor into the rows of each step."""
+    return [tensor.split(list(counts), 1) for tensor in tensors]
+
+
 def _all_before(states: Tensor, counts: Counts) -> Tensor:
     """Give for all steps the rows before the step, (D, N, ...)."""
     if counts[-1] == counts[0]:
@@ -139,20 +144,24 @@ class _SimpleScan(torch.autograd.Function):
 
 
 class _LSTMScan(torch.autograd.Function):
+    """Each small operation costs as much as its numbers, so gates are squashed by one: tanh(x) = 2 sigmoid(2x) - 1.
+
+    In the comments s = sigmoid(2x) of the candidate, so that g = 2s - 1.
+    """
+
     @staticmethod
     def forward(ctx: Any, gates: Tensor, first: Tensor, first_c: Tensor, weight: Tensor, counts: Counts) -> tuple[Tensor, Tensor]:
-        units, across = first.shape[2], weight.transpose(1, 2)
+        units = first.shape[2]
+        twice = gates.new_ones(4, 1).index_fill_(0, torch.tensor(2, device=gates.device), 2).expand(4, units).reshape(-1)
+        gates, across = gates * twice, weight.transpose(1, 2) * twice
         states, cells = _begun(first, gates.shape[1]), _begun(first_c, gates.shape[1])
-        gates = gates.clone()
         tanh_c = torch.empty_like(states[:, counts[0] :])
-        walk = zip(_walk(states, counts), _walk(cells, counts), gates.split(counts, 1), tanh_c.split(counts, 1), strict=True)
-        for (h, new), (c, new_c), gate, squashed in walk:
-            gate.baddbmm_(h, across)
-            gate[..., : 2 * units].sigmoid_()
-            gate[..., 2 * units : 3 * units].tanh_()
-            gate[..., 3 * units :].sigmoid_()
-            i, f, g, o = gate.split(units, 2)
-            torch.mul(f, c, out=new_c).addcmul_(i, g)
+        walk = zip(
+            _walk(states, counts), _walk(cells, counts), *_by_step(counts, gates, *gates.split(units, 2), tanh_c), strict=True
+        )
+        for (h, new), (c, new_c), gate, i, f, s, o, squashed in walk:
+            gate.baddbmm_(h, across).sigmoid_()
+            torch.mul(f, c, out=new_c).addcmul_(i, s, value=2).sub_(i)
             torch.tanh(new_c, out=squashed)
             torch.mul(o, squashed, out=new)
         ctx.save_for_backward(states, cells, gates, tanh_c, weight)
@@ -163,23 +172,23 @@ class _LSTMScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, d_c: Tensor) -> tuple[Tensor | None, ...]:
         (states, cells, gates, tanh_c, weight), counts = ctx.saved_tensors, ctx.counts
-        i, f, g, o = gates.split(states.shape[2], 2)
-        from_h = o * (1 - tanh_c * tanh_c)  # what a gradient of h is multiplied with on its way to c, at all steps
-        to_gates = torch.stack([g * i * (1 - i), _all_before(cells, counts) * f * (1 - f), i * (1 - g * g)], dim=2)
-        to_o = tanh_c * o * (1 - o)
-        d_gates = torch.empty_like(gates)
+        i, f, s, o = (gate.unsqueeze(2) for gate in gates.split(states.shape[2], 2))
+        from_h = o.squeeze(2) * (1 - tanh_c * tanh_c)  # what a gradient of h is multiplied with on its way to c, at all steps
+        of_i, of_f, of_o = (gate * (1 - gate) for gate in (i, f, o))
+        to_ifg = torch.cat([(2 * s - 1) * of_i, _all_before(cells, counts).unsqueeze(2) * of_f, 4 * i * s * (1 - s)], dim=2)
+        to_o = tanh_c * of_o.squeeze(2)
+        d_gates = torch.empty_like(gates).unflatten(2, (4, -1))
         d_states, steps = _backwards(d_outputs, counts)
         d_cells, cell_steps = _backwards(d_c, counts)
-        parts = list(zip(*(x.split(counts, 1) for x in (from_h, to_gates, to_o, f, d_gates)), strict=True))
-        for (d_before, d_h), (d_c_before, d_c_now), (slope, to_gate, to_o_now, kept, d_gate) in zip(
-            steps, cell_steps, reversed(parts), strict=True
-        ):
+        parts = _by_step(counts, from_h, to_ifg, to_o, f.squeeze(2), d_gates.flatten(2), d_gates[:, :, :3], d_gates[:, :, 3])
+        walk = zip(steps, cell_steps, *(reversed(part) for part in parts), strict=True)
+        for (d_before, d_h), (d_c_before, d_c_now), slope, to_ifg_now, to_o_now, kept, d_gate, d_ifg, d_o in walk:
             d_c_now.addcmul_(d_h, slope)
-            *_, units = d_h.shape
-            torch.mul(d_c_now.unsqueeze(2), to_gate, out=d_gate[..., : 3 * units].unflatten(2, (3, units)))
-            torch.mul(d_h, to_o_now, out=d_gate[..., 3 * units :])
+            torch.mul(d_c_now.unsqueeze(2), to_ifg_now, out=d_ifg)
+            torch.mul(d_h, to_o_now, out=d_o)
             d_c_before.addcmul_(d_c_now, kept)
             d_before.baddbmm_(d_gate, weight)
+        d_gates = d_gates.flatten(2)
         d_weight = d_gates.transpose(1, 2) @ _all_before(states, counts)
         return d_gates, d_states[:, : counts[0]], d_cells[:, : counts[0]], d_weight, None
 

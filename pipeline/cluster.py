@@ -12,7 +12,7 @@ from ray.exceptions import RaySystemError
 import models
 import pipeline
 from pipeline.config import ScalingConfig
-from pipeline.environment import RAY
+from pipeline.environment import MEMORY, RAY
 from pipeline.errors import InfrastructureError
 
 _PROBE_SECONDS = 5.0
@@ -34,7 +34,7 @@ def connected(least_cpus: int = 1) -> Iterator[None]:
     quiet = ray.LoggingConfig(log_level="ERROR")
     if address and address != "local":
         _probe(address)
-        code = {"py_modules": [models, pipeline], "env_vars": RAY}
+        code = {"py_modules": [models, pipeline], "env_vars": RAY | MEMORY}
         try:
             ray.init(address=address, runtime_env=code, logging_config=quiet, log_to_driver=False)
         except (ConnectionError, RaySystemError) as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from models.batch import Batch
 from models.config import MAIN
@@ -25,33 +25,13 @@ from pipeline.errors import DivergedError
 from pipeline.examples import Examples
 from pipeline.optimizer import Optimizer
 from pipeline.spans import BioLabels
+from pipeline.world import Adder, World
 
 EVALUATION_TOKENS = 4096
 """Steps per batch where nothing is learnt, padding included."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """Precision -> the type of the weights."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Who else trains: this worker's number and how many there are. Alone where torch.distributed was not started."""
-
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def current(cls) -> "World":
-        """Ask torch.distributed."""
-        if distributed.is_available() and distributed.is_initialized():
-            return cls(distributed.get_rank(), distributed.get_world_size())
-        return cls()
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """Add a tensor up over all workers, in place."""
-        if self.size > 1:
-            distributed.all_reduce(tensor)
-        return tensor
 
 
 @dataclass
@@ -126,7 +106,8 @@ class Training:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Give tensors and values from which `restore` makes the same training."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        weights = self.network.state_dict()
+        tensors = {f"network.{name}": value.clone() for name, value in weights.items()}  # they lie in one tensor
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         return tensors, vars(self.progress) | {name: str(getattr(self.progress, name)) for name in _INFINITE}
@@ -155,6 +136,7 @@ def fit(
         DivergedError: the loss of a step is not a number; the step's update was not made.
     """
     config, progress, world = training.config, training.progress, World.current()
+    adder = Adder(world)
     while not progress.is_done:
         plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
         shares = training_shares(
@@ -170,7 +152,7 @@ def fit(
         clock = _Clock()
         for share in shares:
             rows = plan[progress.step]
-            loss = _step(training, share, rows, len(plan), world, device)
+            loss = _step(training, share, rows, len(plan), adder, device)
             progress.step += 1
             clock.stop(int(train.lengths[rows].sum()))
             yield StepResult(progress.epoch + 1, progress.step, len(plan), loss, clock.tokens_per_second)
@@ -215,7 +197,7 @@ DECAYS: dict[str, Callable[[float], float]] = {
 """Share of the highest rate, when a share `left` of the decay is still to come."""
 
 
-def _step(training: Training, share: Share, rows: Any, num_steps: int, world: World, device: torch.device) -> float:
+def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Adder, device: torch.device) -> float:
     """Make one update; returns the step's mean loss over all workers."""
     config, progress, optimizer = training.config, training.progress, training.optimizer
     vectors = optimizer.begin(share.word_ids)
@@ -224,7 +206,7 @@ def _step(training: Training, share: Share, rows: Any, num_steps: int, world: Wo
             loss = _mean_loss(training, replace(share.batch.to(device), word_vectors=vectors), share.num_targets)
         loss.backward()
         optimizer.message[-1] = loss.detach()
-    mean = world.sum(optimizer.message)[-1].item()
+    mean = adder.sum(optimizer.message)[-1].item()
     norm = optimizer.clip(config.clip_norm)
     if not math.isfinite(mean) or not math.isfinite(norm):
         raise DivergedError(

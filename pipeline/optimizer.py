@@ -6,7 +6,6 @@ have given it.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +20,14 @@ _LONGEST = 4096
 """Steps after which every row is brought up to date, lest the list of what it missed grow without end."""
 _CHUNK = 1 << 16
 """Rows brought up to date at once."""
+_NOW = np.array([[1.0], [0.0], [1.0], [0.0], [0.0], [1.0], [1.0]])
+"""The factors of a row that has missed no step."""
 
 
 class Optimizer:
     """Gradients, updates and the running average of a network's weights.
+
+    From here on the network's weights, the word table aside, are parts of one tensor, and their gradients of another.
 
     Args:
         network: on its device already.
@@ -34,16 +37,25 @@ class Optimizer:
     def __init__(self, network: Network, config: TrainConfig) -> None:
         self.words = network.inputs.words
         table = None if self.words is None else self.words.weight
-        self.dense = [p for p in network.parameters() if p.requires_grad and p is not table]
+        self._parameters = [p for p in network.parameters() if p.requires_grad and p is not table]
+        self._flat = nn.Parameter(torch.cat([p.detach().flatten() for p in self._parameters]))
+        self._point_to(self._flat.data)
         self._adamw = torch.optim.AdamW(
-            self.dense, lr=config.lr, betas=BETAS, eps=EPS, weight_decay=config.weight_decay, fused=True
+            [self._flat], lr=config.lr, betas=BETAS, eps=EPS, weight_decay=config.weight_decay, fused=True
         )
-        self.average = [p.detach().clone() for p in self.dense] if config.average else []
+        self._average = self._flat.detach().clone() if config.average else None
         self.rows = None
         if table is not None and table.requires_grad:
             self.rows = RowAdamW(table, config.weight_decay, has_average=bool(config.average))
-        self._num_dense = sum(p.numel() for p in self.dense)
-        self._room = self.message = self.dense[0].new_empty(0)
+        self._room = self.message = self._flat.new_empty(0)
+
+    def _point_to(self, flat: Tensor) -> None:
+        """Make the network's weights parts of a tensor."""
+        for parameter, part in zip(self._parameters, self._cut(flat), strict=True):
+            parameter.data = part.view_as(parameter)
+
+    def _cut(self, flat: Tensor) -> tuple[Tensor, ...]:
+        return flat.split([p.numel() for p in self._parameters])
 
     def begin(self, word_ids: Tensor | None) -> Tensor | None:
         """Set all gradients to zero and give the vectors of a step's words, up to date, whose gradient is wanted.
@@ -57,26 +69,28 @@ class Optimizer:
         if self.words is None or word_ids is None:
             self._clear(0)
             return None
-        vectors = self.words(word_ids.to(self.words.weight.device)).detach()
         if self.rows is None:
             self._clear(0)
-            return vectors
-        trained = word_ids[word_ids < len(self.words.weight)]  # the rows beyond are fixed
-        vectors[: len(trained)] = self.rows.read(trained)
-        part = self._clear(vectors.numel())
-        vectors.requires_grad_().grad = part.view_as(vectors)
+            return self.words(word_ids.to(self.words.weight.device))
+        trained = word_ids[word_ids < len(self.words.weight)]
+        vectors = self.rows.read(trained)
+        if len(trained) < len(word_ids):  # the rows beyond are fixed
+            fixed = self.words(word_ids[len(trained) :].to(vectors.device))
+            vectors = torch.cat([vectors, fixed])
+        vectors = vectors.detach().requires_grad_()
+        vectors.grad = self._clear(vectors.numel()).view_as(vectors)
         return vectors
 
     def _clear(self, num_further: int) -> Tensor:
         """Make `message` zero: all gradients one after another, then the words', then one number more, for the loss."""
-        size = self._num_dense + num_further + 1
+        size = self._flat.numel() + num_further + 1
         if size > len(self._room):
             self._room = self._room.new_empty(size)
-            parts = self._room[: self._num_dense].split([p.numel() for p in self.dense])
-            for parameter, part in zip(self.dense, parts, strict=True):
+            self._flat.grad = self._room[: self._flat.numel()]
+            for parameter, part in zip(self._parameters, self._cut(self._flat.grad), strict=True):
                 parameter.grad = part.view_as(parameter)
         self.message = self._room[:size].zero_()
-        self._word_gradient = self.message[self._num_dense : -1]
+        self._word_gradient = self.message[self._flat.numel() : -1]
         return self._word_gradient
 
     def clip(self, longest: float) -> float:
@@ -94,11 +108,10 @@ class Optimizer:
             lr: the learning rate.
             average_weight: the share of the new weights in the running average, from 0 to 1.
         """
-        for group in self._adamw.param_groups:
-            group["lr"] = lr
+        self._adamw.param_groups[0]["lr"] = lr
         self._adamw.step()
-        if self.average:
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.dense], average_weight)
+        if self._average is not None:
+            self._average.lerp_(self._flat.data, average_weight)
         if self.rows is not None:
             self.rows.update(self._word_gradient, lr, average_weight)
 
@@ -109,36 +122,34 @@ class Optimizer:
 
     def swap_average(self) -> None:
         """Exchange the settled weights with their running average; twice leaves them as they were."""
-        for i, parameter in enumerate(self.dense[: len(self.average)]):
-            parameter.data, self.average[i] = self.average[i], parameter.data
+        if self._average is not None:
+            self._flat.data, self._average = self._average, self._flat.data
+            self._point_to(self._flat.data)
         if self.rows is not None:
             self.rows.swap_average()
 
     def state(self) -> dict[str, Tensor]:
         """Give the tensors from which `restore` makes the same optimizer, the weights aside."""
-        tensors = {f"average.{i}": value for i, value in enumerate(self.average)}
-        for i, state in self._adamw.state_dict()["state"].items():
-            tensors |= {f"adamw.{i}.{name}": value for name, value in state.items()}
+        tensors = {} if self._average is None else {"average": self._average}
+        if self._adamw.state:
+            tensors |= {f"adamw.{name}": value for name, value in self._adamw.state[self._flat].items()}
         if self.rows is not None:
             tensors |= {f"rows.{name}": value for name, value in self.rows.state().items()}
         return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Become the optimizer that `state` was taken of."""
-        stored: dict[str, Any] = self._adamw.state_dict()
-        rows: dict[str, Tensor] = {}
+        parts: dict[str, dict[str, Tensor]] = {"adamw": {}, "rows": {}}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
-            if part == "average":
-                self.average[int(rest)].copy_(value)
-            elif part == "rows":
-                rows[rest] = value
-            else:
-                i, _, key = rest.partition(".")
-                stored["state"].setdefault(int(i), {})[key] = value
-        self._adamw.load_state_dict(stored)
+            parts.setdefault(part, {})[rest] = value
+        if self._average is not None:
+            self._average.copy_(tensors["average"])
+        if parts["adamw"]:
+            groups = self._adamw.state_dict()["param_groups"]
+            self._adamw.load_state_dict({"state": {0: parts["adamw"]}, "param_groups": groups})
         if self.rows is not None:
-            self.rows.restore(rows)
+            self.rows.restore(parts["rows"])
 
 
 class RowAdamW:
@@ -162,39 +173,45 @@ class RowAdamW:
 
     def __init__(self, table: nn.Parameter, weight_decay: float, has_average: bool) -> None:
         self.table, self.weight_decay = table, weight_decay
-        self.m, self.v = torch.zeros_like(table.data), torch.zeros_like(table.data)
-        self.average = table.data.clone() if has_average else None
+        # m, v and the average of each row, side by side
+        self._kept = table.new_zeros(len(table), 2 + has_average, table.shape[1])
+        if has_average:
+            self._kept[:, 2] = table.data
         self._last = torch.zeros(len(table), dtype=torch.int64)  # the update that each row is up to date with
         self._count = 0
-        self._factors = np.array([[1.0], [0.0], [1.0], [0.0], [0.0]])  # keep, shift, hold, take, drag; by age
+        self._factors = _NOW  # keep, shift, hold, take, drag, and what m and v keep; by age
 
+    @torch.no_grad()
     def read(self, rows: Tensor) -> Tensor:
         """Bring rows up to date and give their values; `rows` is (R,), on the CPU, each row once. Nothing is written yet."""
-        ages = self._count - self._last[rows]
-        decay = torch.tensor(BETAS, dtype=torch.float64).unsqueeze(1) ** ages
-        by_age = torch.cat([torch.from_numpy(self._factors)[:, ages], decay]).unsqueeze(2)
-        keep, shift, hold, take, drag, *decays = by_age.to(self.table.device, self.table.dtype)
+        ages = (self._count - self._last[rows]).numpy()
+        by_age = torch.from_numpy(self._factors[:, ages]).to(self.table.device, self.table.dtype).unsqueeze(2)
+        keep, shift, hold, take, drag, *decays = by_age
         self._rows, self._on_device = rows, rows.to(self.table.device)
-        tensors = [t for t in (self.table.data, self.m, self.v, self.average) if t is not None]
-        self._values, self._m, self._v, *average = (tensor[self._on_device] for tensor in tensors)
-        pull = self._m / (self._v.sqrt() + EPS * math.sqrt(1 - BETAS[1] ** max(self._count, 1)))
-        self._average = [hold * a + take * self._values - drag * pull for a in average]
-        self._values = keep * self._values - shift * pull
-        self._m *= decays[0]
-        self._v *= decays[1]
+        values = self.table.index_select(0, self._on_device)
+        self._read = self._kept.index_select(0, self._on_device)
+        m, v, *average = self._read.unbind(1)
+        pull = m / (v.sqrt() + EPS * math.sqrt(1 - BETAS[1] ** max(self._count, 1)))
+        for part in average:
+            part.mul_(hold).addcmul_(take, values).sub_(drag * pull)
+        m *= decays[0]
+        v *= decays[1]
+        self._values = values.mul_(keep).sub_(pull.mul_(shift))
         return self._values
 
+    @torch.no_grad()
     def update(self, gradient: Tensor, lr: float, average_weight: float) -> None:
         """Make one update of the rows that were read; `gradient` is of those, and may be flat and longer."""
         self._count += 1
         gradient = gradient[: self._values.numel()].view_as(self._values)
         bias_m, bias_v = (1 - beta**self._count for beta in BETAS)
-        self._m.lerp_(gradient, 1 - BETAS[0])
-        self._v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        size = (self._v / bias_v).sqrt_().add_(EPS)
-        self._values.mul_(1 - lr * self.weight_decay).addcdiv_(self._m, size, value=-lr / bias_m)
-        for average in self._average:
-            average.lerp_(self._values, average_weight)
+        m, v, *average = self._read.unbind(1)
+        m.lerp_(gradient, 1 - BETAS[0])
+        v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        size = (v / bias_v).sqrt_().add_(EPS)
+        self._values.mul_(1 - lr * self.weight_decay).addcdiv_(m, size, value=-lr / bias_m)
+        for part in average:
+            part.lerp_(self._values, average_weight)
         self._age(lr, average_weight)
         self._write()
         if self._factors.shape[1] > _LONGEST:
@@ -202,46 +219,42 @@ class RowAdamW:
 
     def _age(self, lr: float, average_weight: float) -> None:
         """Make every row a step older."""
-        keep, shift, hold, take, drag = self._factors
-        ages = np.arange(1, len(keep) + 1)
+        keep, shift, hold, take, drag, *decays = self._factors
         bias_m, bias_v = (1 - beta**self._count for beta in BETAS)
-        pulled = lr * math.sqrt(bias_v) / bias_m * (BETAS[0] / math.sqrt(BETAS[1])) ** ages
+        m, v = (decay * beta for decay, beta in zip(decays, BETAS, strict=True))
         keep = keep * (1 - lr * self.weight_decay)
-        shift = shift * (1 - lr * self.weight_decay) + pulled
+        shift = shift * (1 - lr * self.weight_decay) + lr * math.sqrt(bias_v) / bias_m * m / np.sqrt(v)
         hold, take, drag = (part * (1 - average_weight) for part in (hold, take, drag))
-        older = np.stack([keep, shift, hold, take + average_weight * keep, drag + average_weight * shift])
-        self._factors = np.concatenate([[[1.0], [0.0], [1.0], [0.0], [0.0]], older], axis=1)
+        older = np.stack([keep, shift, hold, take + average_weight * keep, drag + average_weight * shift, m, v])
+        self._factors = np.concatenate([_NOW, older], axis=1)
 
+    @torch.no_grad()
     def _write(self) -> None:
         self._last[self._rows] = self._count
-        for tensor, values in ((self.table.data, self._values), (self.m, self._m), (self.v, self._v)):
-            tensor[self._on_device] = values
-        if self.average is not None:
-            self.average[self._on_device] = self._average[0]
+        self.table.index_copy_(0, self._on_device, self._values)
+        self._kept.index_copy_(0, self._on_device, self._read)
 
     def settle(self) -> None:
         """Bring every row up to date."""
         for rows in (self._last < self._count).nonzero().squeeze(1).split(_CHUNK):
             self.read(rows)
             self._write()
-        self._factors = self._factors[:, :1]
+        self._factors = _NOW
 
     def swap_average(self) -> None:
-        """Exchange the settled table with its average."""
-        if self.average is not None:
-            self.table.data, self.average = self.average, self.table.data
+        """Exchange the settled table with its average, if there is one."""
+        for average in self._kept[:, 2:].unbind(1):
+            held = self.table.data.clone()
+            self.table.data.copy_(average)
+            average.copy_(held)
 
     def state(self) -> dict[str, Tensor]:
         """Give the tensors from which `restore` makes the same, the table aside."""
         count, factors = torch.tensor(self._count), torch.from_numpy(self._factors.copy())
-        tensors = {"m": self.m, "v": self.v, "last": self._last, "count": count, "factors": factors}
-        return tensors if self.average is None else {**tensors, "average": self.average}
+        return {"kept": self._kept, "last": self._last, "count": count, "factors": factors}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Become what `state` was taken of."""
-        self.m.copy_(tensors["m"])
-        self.v.copy_(tensors["v"])
+        self._kept.copy_(tensors["kept"])
         self._last.copy_(tensors["last"])
         self._count, self._factors = int(tensors["count"]), tensors["factors"].numpy().copy()
-        if self.average is not None:
-            self.average.copy_(tensors["average"])

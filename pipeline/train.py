@@ -34,11 +34,12 @@ from pipeline.config import TrainConfig
 from pipeline.errors import InfrastructureError, ParamsError, UnrollError
 from pipeline.examples import Examples
 from pipeline.layout import WORK_DIR, Layout
-from pipeline.loop import DTYPES, EpochResult, StepResult, Training, World, fit
+from pipeline.loop import DTYPES, EpochResult, StepResult, Training, fit
 from pipeline.progress import TrainingDisplay
 from pipeline.spans import BioLabels
 from pipeline.tracking import Run, git_commit
 from pipeline.vocab import Vocab
+from pipeline.world import World
 
 logger = logging.getLogger(__name__)
 

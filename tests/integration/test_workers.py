@@ -7,8 +7,10 @@ import torch
 from making import SMALL, make_examples, make_network
 from torch import distributed, multiprocessing
 
+from pipeline import world
 from pipeline.config import TrainConfig
 from pipeline.loop import EpochResult, Training, fit
+from pipeline.world import Adder, World
 
 CONFIG = TrainConfig(epochs=3, batch_tokens=40, patience=0, precision="float64", word_dropout=0.2, average=0.9)
 DROPPING = replace(SMALL, input_dropout=0.3, dropout=0.4, recurrent_dropout=0.2, char_hidden=3)
@@ -27,14 +29,26 @@ def _train(task, config):
     training = Training(make_network(config, task), CONFIG)
     steps = fit(training, train, val, None, torch.device("cpu"))
     next(steps)
-    gradients = [parameter.grad.numpy().copy() for parameter in training.parameters]
+    gradients = training.optimizer.message[:-1].numpy().copy()
     return training, [result.metrics for result in steps if isinstance(result, EpochResult)], gradients
+
+
+def _join(rank, world_size, address):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size)
+
+
+def _start(worker, world_size, *arguments):
+    """Run a worker in each of several processes; raises where one failed."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    spawned = multiprocessing.start_processes(worker, arguments, nprocs=world_size, join=False, start_method="spawn")
+    while not spawned.join():
+        pass
 
 
 def _worker(rank, case, address, queue):
     world_size, task, config = CASES[case]
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size)
+    _join(rank, world_size, address)
     training, rows, gradients = _train(task, config)
     if rank == 0:
         queue.put((rows, gradients, {name: value.numpy() for name, value in training.network.state_dict().items()}))
@@ -43,19 +57,32 @@ def _worker(rank, case, address, queue):
 
 @pytest.mark.parametrize("case", CASES)
 def test_many_workers_give_the_gradients_the_curve_and_the_weights_of_one(case, tmp_path):
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     world_size, task, config = CASES[case]
     alone, expected, expected_gradients = _train(task, config)
     queue = multiprocessing.get_context("spawn").SimpleQueue()
-    arguments = (case, f"file://{tmp_path / 'meet'}", queue)
-    spawned = multiprocessing.start_processes(_worker, arguments, nprocs=world_size, join=False, start_method="spawn")
-    while not spawned.join():  # raises where a worker failed
-        pass
+    _start(_worker, world_size, case, f"file://{tmp_path / 'meet'}", queue)
     rows, gradients, weights = queue.get()
-    for ours, theirs in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-12, rtol=0)
+    np.testing.assert_allclose(gradients, expected_gradients, atol=1e-12, rtol=0)
     for ours, theirs in zip(rows, expected, strict=True):
         for key in ("train/loss", "val/loss", "val/accuracy"):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-10)
     for name, value in alone.network.state_dict().items():
         np.testing.assert_allclose(weights[name], value.numpy(), atol=1e-10)
+
+
+def _add_up(rank, address, is_shared):
+    _join(rank, 3, address)
+    if not is_shared:
+        world._reserve = lambda path, num_bytes: None
+    adder = Adder(World.current())
+    for turn, size in enumerate((10, 7, 5000, 12, 12)):
+        mine = torch.arange(size, dtype=torch.float64) * (rank + 1) + turn
+        assert torch.equal(adder.sum(mine), torch.arange(size, dtype=torch.float64) * 6 + 3 * turn)
+    assert (adder._places is not None) is is_shared
+    assert not list(world._SHARED_DIR.glob("unroll-*"))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_workers_add_up_with_and_without_shared_memory_and_leave_no_file(is_shared, tmp_path):
+    _start(_add_up, 3, f"file://{tmp_path / 'meet'}", is_shared)

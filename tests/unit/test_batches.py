@@ -24,6 +24,12 @@ def test_no_batch_is_larger_than_asked_for():
     assert all(lengths[rows].max() * len(rows) <= 90 for rows in plan_batches(lengths, 90))
 
 
+def test_no_batch_has_more_sequences_than_asked_for():
+    lengths = _lengths(200)
+    sizes = [len(rows) for rows in plan_batches(lengths, 400, 16)]
+    assert sum(sizes) == 200 and max(sizes) == 16 and sizes != [len(rows) for rows in plan_batches(lengths, 400)]
+
+
 def test_a_sequence_longer_than_a_batch_is_a_batch_by_itself():
     assert [len(rows) for rows in plan_batches(np.array([5, 1000, 5]), 50)] == [2, 1]
 
@@ -49,7 +55,7 @@ def _shares(examples, rank, world_size, first=0, word_dropout=0.5):
 
 def _sentences(shares):
     return [
-        tuple(words[:length].tolist())
+        tuple(share.word_ids[words[:length]].tolist())
         for share in shares
         if share.batch is not None
         for words, length in zip(share.batch.words, share.batch.lengths, strict=True)
@@ -89,7 +95,9 @@ def test_the_rows_sent_between_workers_are_all_that_the_step_reads():
     examples = replace(examples, forms=known)  # so that unknown words come from word dropout alone
     for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
         real = [words[:n] for s in shares if s.batch for words, n in zip(s.batch.words, s.batch.lengths, strict=True)]
-        assert set(torch.cat(real).tolist()) <= set(shares[0].word_ids.tolist())
+        read = {shares[0].word_ids[word].item() for word in torch.cat(real)}
+        assert all(torch.equal(share.word_ids, shares[0].word_ids) for share in shares)
+        assert read <= set(shares[0].word_ids.tolist())
 
 
 def test_dropped_words_are_unknown_and_keep_their_characters():

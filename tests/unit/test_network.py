@@ -7,7 +7,8 @@ from making import SMALL, batch_of, loss_of, make_examples, make_network
 
 from models import ModelConfig, Sizes, build_network
 from models.config import Setting, Target, drop_idle
-from models.embed import WordTable, build_characters, length_groups
+from models.dropout import Noise
+from models.embed import WordTable, build_characters
 from pipeline.batches import make_batch
 from pipeline.examples import Examples
 
@@ -93,16 +94,20 @@ def test_the_backward_half_of_the_character_encoder_reads_from_the_end():
     torch.testing.assert_close(ends[[0, 2], 3:], ends[[1, 3], :3])
 
 
-def test_groups_of_words_cover_all_rows_in_order():
-    lengths = torch.tensor([1, 1, 2, 3, 3, 3, 9, 20])
-    rows = [row for group in length_groups(lengths) for row in range(8)[group]]
-    assert rows == list(range(8))
-
-
-def test_groups_of_words_hold_little_padding():
-    lengths = torch.sort(torch.randint(1, 25, (500,))).values
-    padded = sum(int(lengths[group].max()) * len(lengths[group]) for group in length_groups(lengths, waste=0.1))
-    assert padded <= int(lengths.sum()) / 0.9 + 1
+@pytest.mark.parametrize("encoder", ["lstm", "gru"])
+def test_characters_without_padding_equal_padded_ones_and_so_do_their_gradients(encoder):
+    network = make_network(dataclasses.replace(SMALL, char_hidden=3, char_encoder=encoder, input_dropout=0.3)).train()
+    lengths = torch.tensor([1, 1, 2, 2, 5, 9])
+    chars = torch.randint(2, 9, (6, 9))
+    noise = Noise(3, torch.arange(6))
+    results = []
+    for path in (network.inputs.chars._packed, network.inputs.chars._padded):
+        network.zero_grad()
+        encoded = path(chars, lengths, noise)
+        (encoded * torch.arange(1, 1 + encoded.numel()).view_as(encoded)).sum().backward()
+        results.append([encoded, *(p.grad for p in network.inputs.chars.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_frozen_vectors_are_not_trained():
