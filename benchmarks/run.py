@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from contenders import (
@@ -189,14 +190,39 @@ def measure_accuracy(session: Session) -> Measured:
     return tables, {"accuracy": summary}
 
 
-def measure_module(name: str, session: Session) -> Measured:
-    """Call a sibling module that measures something of its own; its figures go into the JSON as they are."""
-    if not (HERE / f"{name}.py").exists():
-        print(f"  {name}: not measured", file=sys.stderr)
-        return [], {name: None}
-    module = importlib.import_module(name)
-    arguments = {"reading": 100 if session.is_full else 20, "startup": session.rounds}
-    return [], {name: module.measure(arguments[name])}
+def _sibling(name: str) -> ModuleType | None:
+    """Import a module that measures something of its own, where there is one."""
+    if (HERE / f"{name}.py").exists():
+        return importlib.import_module(name)
+    print(f"  {name}: not measured, there is no {name}.py", file=sys.stderr)
+    return None
+
+
+def measure_text(session: Session) -> Measured:
+    """Inference from texts to labels as text, by each engine, with the model that `score` trained; plain torch gets words."""
+    module, folder = _sibling("inference"), session.place.project / "data" / "ewt"
+    if module is None or not (folder / "model").exists():
+        return [], {"text_inference": None}
+    rows = Rows("Inference from text to labels", "words/s")
+    texts = module.read_texts(folder / "prepared", 500_000 if session.is_full else 100_000)
+    found = {engine: module.measure(folder / "model", texts, engine) for engine in module.ENGINES}
+    for engine, figures in found.items():
+        rows.values[OURS if engine == "torch" else f"{OURS}, {engine}"] = figures["rounds"]
+    rows.values[PLAIN] = plain(session.place, Work(steps=1)).text_inference
+    return [rows], {"text_inference": _pair(rows) | {"engines": found}}
+
+
+def measure_reading(session: Session) -> Measured:
+    """From raw files to arrays."""
+    module = _sibling("reading")
+    found = module.measure(100 if session.is_full else 20) if module else None
+    return [], {"reading": found, "read_mb_per_s": found["both"] if found else None}
+
+
+def measure_startup(session: Session) -> Measured:
+    """What passes before the first epoch, and after the last."""
+    module = _sibling("startup")
+    return [], {"startup": module.measure(session.rounds) if module else None}
 
 
 MEASUREMENTS: dict[str, Callable[[Session], Measured]] = {
@@ -205,10 +231,11 @@ MEASUREMENTS: dict[str, Callable[[Session], Measured]] = {
     "classification": measure_classification,
     "networks": measure_networks,
     "accuracy": measure_accuracy,
-    "reading": partial(measure_module, "reading"),
-    "startup": partial(measure_module, "startup"),
+    "text": measure_text,
+    "reading": measure_reading,
+    "startup": measure_startup,
 }
-QUICK = ("train", "score", "reading", "startup")
+QUICK = ("train", "score", "text", "reading", "startup")
 
 
 def parse() -> argparse.Namespace:
