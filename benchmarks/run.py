@@ -91,20 +91,20 @@ def measure_train(session: Session) -> Measured:
     for _ in range(session.rounds):
         found = session.interleave(contenders, 1)
         floors.append(_floor(session))
-        speeds.add(FLOOR, [floors[-1]["words_per_second"]])
         for name, outcomes in found.items():
             outcome = outcomes[0]
             speeds.add(name, outcome.train)
             inference.add(name, outcome.inference)
             first.add(name, [outcome.first_step_seconds] if outcome.first_step_seconds else [])
             memory.add(name, [outcome.peak_mb] if outcome.peak_mb else [])
+        speeds.add(FLOOR, [floors[-1]["words_per_second"]])
         contenders = dict([*list(contenders.items())[1:], next(iter(contenders.items()))])
     if reference_script() and not session.is_full:
         outcome = reference(session.place, work)
         speeds.add(REFERENCE, outcome.train)
         inference.add(REFERENCE, outcome.inference)
     summary = {
-        "train": _pair(speeds) | {"floor_share": _divide(speeds.median(OURS), speeds.median(FLOOR))},
+        "train": _pair(speeds) | {"floor_share": speeds.ratio(OURS, FLOOR)},
         "inference": _pair(inference),
         "peak_mb": _pair(memory),
         "floor": floors,
@@ -114,10 +114,6 @@ def measure_train(session: Session) -> Measured:
 
 def _pair(rows: Rows) -> dict[str, float | None]:
     return {"ours": rows.median(OURS), "plain_torch": rows.median(PLAIN), "ratio": rows.ratio(OURS, PLAIN)}
-
-
-def _divide(a: float | None, b: float | None) -> float | None:
-    return a / b if a and b else None
 
 
 def _floor(session: Session) -> dict[str, float]:
