@@ -140,7 +140,7 @@ def reference(place: Place, work: Work) -> Outcome:
     """Run that script, bucketed; it knows whole epochs only, and leaves its model where it runs."""
     script, files = reference_script(), place.files[work.pipeline]
     assert script is not None
-    pattern = str(files.train.resolve()).replace("train", "%s")
+    pattern = files.train.resolve().with_name(files.train.name.replace("train", "%s"))
     sizes = [f"--cell={TORCH_CELLS[work.cell]}", f"--layers={work.layers}", f"--epochs={work.epochs}", f"--seed={work.seed}"]
     how = ["--words=padded", "--chars=packed", "--bucket=1", f"--threads={min(os.cpu_count() or 1, 4)}"]
     found = []
