@@ -68,10 +68,10 @@ class Session:
             for name in names[start:] + names[:start]:
                 self.watch.look()
                 begun = time.perf_counter()
-                found[name].append(contenders[name]())
-                print(
-                    f"  round {number + 1} of {rounds}: {name}, {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True
-                )
+                outcome = contenders[name]()
+                found[name].append(outcome)
+                seconds, speed = time.perf_counter() - begun, f"{outcome.train[-1]:,.0f} words/s" if outcome.train else ""
+                print(f"  round {number + 1} of {rounds}: {name}, {seconds:.0f} s, {speed}", file=sys.stderr, flush=True)
         return found
 
 
