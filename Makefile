@@ -13,7 +13,7 @@ export UV_COMPILE_BYTECODE := true
 FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
 
-.PHONY: help setup repro test test-keras lint sweep ui schema lock clean
+.PHONY: help setup repro test test-keras lint bench bench-full sweep ui schema lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +47,13 @@ lint: setup  ## format, rules, types, directions between the rooms
 	ruff format --check .
 	ruff check .
 	mypy
+
+bench: setup  ## ours beside plain torch: speed, memory, start-up, time to a score, in about 5 minutes
+	python benchmarks/run.py
+
+bench-full: setup  ## the same with whole epochs, all networks, accuracies over three seeds, and much data: about an hour
+	python benchmarks/run.py --full
+	python benchmarks/scale.py
 
 sweep: setup  ## search for the best network as params.yaml's `sweep` says
 	dvc repro encode
