@@ -14,7 +14,6 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from models.cells import Cell, GRUCell, LSTMCell, ResetBeforeGRUCell, SimpleRNNCell
-from models.rnn import Recurrent
 from models.stack import Bidirectional, Layer
 
 LARGEST = 63

@@ -13,6 +13,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
+from models.batch import Batch
 from models.cells import LSTMCell
 from models.embed import CharacterEncoder, ConvolutionalCharacters
 from models.graph import MERGES, NUM_HOLDERS, OPERATORS, Array, Flow, Graph, numpy_of, recurrent
@@ -89,28 +90,23 @@ def form_size(network: Network) -> int:
 
 
 @torch.inference_mode()
-def form_vectors(
-    network: Network, words: Tensor, chars: Tensor, char_lengths: Tensor, capitalisation: Tensor, int8: bool = False
-) -> Array:
-    """Give what the graph reads of U word forms.
+def form_vectors(network: Network, batch: Batch, int8: bool = False) -> Array:
+    """Give what the graph reads of the word form at every step of a batch.
 
     Args:
         network: which was exported.
-        words: (U,) rows of the word table.
-        chars: (U, C) rows of the character table, ascending by length.
-        char_lengths: (U,).
-        capitalisation: (U,) rows of its table.
+        batch: of (B, T) words.
         int8: whether the graph was exported so.
 
     Returns:
-        (U, `form_size`), or two more in int8.
+        (B * T, `form_size`), or two more in int8.
     """
     inputs, parts = network.inputs, []
     if inputs.words is not None:
-        parts.append(inputs.words(words))
+        parts.append(inputs.words(batch.words.flatten()))
     if inputs.chars is not None:
-        parts.append(inputs.chars(chars, char_lengths))
-    parts += [table(capitalisation) for name, table in _features(network) if name == CAPITALISATION]
+        parts.append(inputs.chars(batch.chars, batch.char_lengths)[batch.forms.flatten()])
+    parts += [table(batch.features[name].flatten()) for name, table in _features(network) if name == CAPITALISATION]
     vectors = numpy_of(torch.cat(parts, dim=1))
     if not int8:
         return vectors
@@ -125,7 +121,8 @@ def _features(network: Network) -> list[tuple[str, nn.Embedding]]:
 def _read_order(network: Network) -> Array:
     """Give the place among the network's inputs of each number that the graph reads: what follows from the form first."""
     start = form_size(network) - network.config.features.get(CAPITALISATION, 0)
-    first, further = list(range(start)), []
+    first = list(range(start))
+    further: list[int] = []
     for name, size in network.config.features.items():
         (first if name == CAPITALISATION else further).extend(range(start, start + size))
         start += size

@@ -58,14 +58,10 @@ def ask(network, examples, rows, int8=False):
     """Run the exported graph on a batch; returns each head's logits."""
     session = onnxruntime.InferenceSession(export(network, int8))
     batch = batch_of(examples, rows)
-    given = {"lengths": batch.lengths.numpy().astype(np.int32), "values": batch.values.numpy(), "tokens": batch.forms.numpy()}
+    given = {"lengths": batch.lengths.numpy().astype(np.int32), "values": batch.values.numpy()}
     if form_size(network) and examples.forms is not None:
-        forms = np.unique(examples.tokens[np.concatenate([np.arange(*examples.offsets[[r, r + 1]]) for r in rows])])
-        at = np.argsort(np.diff(examples.forms.char_offsets)[forms], kind="stable")
-        word_ids, capitals = (
-            torch.from_numpy(ids[forms][at].astype(np.int64)) for ids in (examples.forms.word_ids, examples.forms.capitalisation)
-        )
-        given["forms"] = form_vectors(network, word_ids, batch.chars, batch.char_lengths, capitals, int8)
+        given["forms"] = form_vectors(network, batch, int8)
+        given["tokens"] = np.arange(len(given["forms"])).reshape(batch.words.shape)
     given |= {f"column/{name}": ids.numpy() for name, ids in batch.features.items()}
     wanted = {item.name for item in session.get_inputs()}
     answers = session.run(None, {name: value for name, value in given.items() if name in wanted})
