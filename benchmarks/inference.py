@@ -1,6 +1,6 @@
 """Words per second from raw text to labels, of each engine in a process of its own.
 
-    python benchmarks/inference.py data/ewt/model texts.txt --words 1000000
+python benchmarks/inference.py data/ewt/model texts.txt --words 1000000
 """
 
 import argparse
