@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -137,20 +137,28 @@ def diagram(
     print(f"{out}: the network of {pipeline}")
 
 
+Engine = Literal["auto", "torch", "onnx", "int8"]
+_ENGINE_HELP = (
+    "What runs the network: auto is onnx where the network can be written so, else torch; "
+    "int8 is the fastest, for LSTMs over words, and less exact: `unroll evaluate` shows its accuracy."
+)
+
+
 @app.command()
 def predict(
     file: Annotated[Path | None, typer.Argument(help="One text per line; standard input where it is left out.")] = None,
     model: Annotated[str, typer.Option(help="A registered model, or a model folder.")] = "models:/pos@champion",
+    engine: Annotated[Engine, typer.Option(help=_ENGINE_HELP)] = "auto",
 ) -> None:
     """Label raw text with a registered model. Example: `echo 'O sol nasceu .' | unroll predict`"""
     from pipeline import predict as command
 
     if file is None:
-        command.run(model, sys.stdin)
+        command.run(model, sys.stdin, engine=engine)
         return
     try:
         with file.open(encoding="utf-8") as lines:
-            command.run(model, lines)
+            command.run(model, lines, engine=engine)
     except OSError as error:
         raise ParamsError(f"{file}:1:1: can not be read; {error.strerror}; fix: name a text file") from error
 

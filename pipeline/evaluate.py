@@ -17,6 +17,9 @@ from pipeline.tracking import Run, git_commit
 
 logger = logging.getLogger(__name__)
 
+_INT8 = "_int8"
+"""What the names of scores end in where the model answers in whole numbers."""
+
 
 def run(task: Task, layout: Layout) -> dict[str, float]:
     """Score a trained model on its test split and write the report folder; returns the metrics."""
@@ -32,7 +35,8 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
         cheap = _floor(kind, train.as_target(name), further)
         scores[f"{name}_accuracy"] = score_labels(further, labels, words, kind == "tagging")["accuracy"]
         floor[f"{name}_accuracy"] = score_labels(further, cheap, words, kind == "tagging")["accuracy"]
-    metrics = {f"test/{name}": value for name, value in scores.items()}
+    whole = _score_int8(layout, test, words, task)
+    metrics = {f"test/{name}": value for name, value in (scores | whole).items()}
     metrics |= {f"test/floor_{name}": value for name, value in floor.items()}
     _warn_where_floor_wins(scores, floor)
     _write_report(layout.report_dir, labeler.meta, test, predicted, metrics)
@@ -45,7 +49,20 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
     tracked.end()
     for name, value in scores.items():
         print(f"{layout.pipeline}: test/{name} {value:.4f}" + (f"  (floor {floor[name]:.4f})" if name in floor else ""))
+    for name, value in whole.items():
+        lost = 100 * (scores[name.removesuffix(_INT8)] - value)
+        print(f"{layout.pipeline}: test/{name} {value:.4f}  ({lost:+.2f} points lost)")
     return metrics
+
+
+def _score_int8(layout: Layout, test: Split, words: set[str], task: Task) -> dict[str, float]:
+    """Score the model as it answers in whole numbers; nothing where it can not."""
+    try:
+        labeler = Labeler.load(layout.model_dir, "int8")
+    except ValueError:
+        return {}
+    scores = score_labels(test, answer_split(labeler, test)[MAIN], words, task == "tagging")
+    return {f"{name}{_INT8}": scores[name] for name in ("accuracy", "entity_f1") if name in scores}
 
 
 def _floor(task: Task, train: Split, test: Split) -> Sequences:

@@ -5,31 +5,25 @@ depend on what else is asked at the same time: no layer reads padding.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from models.config import MAIN, ModelConfig, Sizes
 from models.network import Network, build_network
-from pipeline.batches import evaluation_batches
 from pipeline.checkpoint import load_checkpoint
 from pipeline.config import CAPITALISATION
+from pipeline.engines import Engine, EngineName, Forms, make_engine
 from pipeline.errors import DataError
-from pipeline.examples import Examples
+from pipeline.examples import Examples, Rows
 from pipeline.vocab import Vocab
-from pipeline.words import expand, tokenize
-
-_BATCH_TOKENS = 4096
-"""Steps per batch, padding included: enough to keep the kernels busy, small enough for any machine's memory."""
-
+from pipeline.words import Words, read_words, tokenize
 
 Steps = Sequence[Sequence[float]] | NDArray[np.float32]
 """(T, I) numbers."""
@@ -45,25 +39,46 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class _Labels:
+    """What the network says of sequences that have words, one after the other.
+
+    Attributes:
+        per_word: target -> a label per word.
+        per_sequence: target -> a label per sequence.
+        probabilities: of the main target's labels.
+    """
+
+    per_word: dict[str, list[str]]
+    per_sequence: dict[str, list[str]]
+    probabilities: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
 class Labeler:
-    """A network with its weights, what its numbers mean, and what is known of its training."""
+    """A network with its weights, what its numbers mean, what is known of its training, and what runs it."""
 
     network: Network
     vocab: Vocab
     meta: dict[str, Any]
+    engine: Engine
 
     @classmethod
-    def load(cls, folder: Path) -> "Labeler":
+    def load(cls, folder: Path, engine: EngineName = "auto") -> "Labeler":
         """Read a model folder whose files match its manifest.
+
+        Args:
+            folder: of the model.
+            engine: what shall run the network; see `pipeline.engines`.
 
         Raises:
             IntegrityError: a file is missing or altered.
+            ValueError: the network can not be run by this engine.
         """
         tensors, meta = load_checkpoint(folder)
         config = ModelConfig(**{**meta["model"], "hidden": tuple(meta["model"]["hidden"])})
         network = build_network(config, Sizes.load(meta["sizes"]))
         network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
-        return cls(network.eval(), Vocab.load(folder / "vocab.json"), meta)
+        return cls(network.eval(), Vocab.load(folder / "vocab.json"), meta, make_engine(network, engine))
 
     @property
     def is_tagger(self) -> bool:
@@ -91,43 +106,50 @@ class Labeler:
             DataError: a sequence to classify has no words, or is no list of steps.
         """
         if self.network.sizes.vector_size:
-            return [self._of_sequence(answer) for answer in self.label_values(self._read_steps(texts))]
+            return self._of_sequences(self._ask_values(self._read_steps(texts)))
         if self.columns:
             return self._label_records(texts)
         frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
-        texts_words: list[list[str]] = frame.select(tokenize(pl.col("text"))).to_series().to_list()
-        expanded = [expand(words, self.vocab.contractions) for words in texts_words]
-        answers = self.label_tokens([[part for parts in row for part in parts] for row in expanded])
-        if not self.is_tagger:
-            return [self._of_sequence(answer) for answer in answers]
-        return [
-            self._of_words(words, answer, [len(parts) for parts in row])
-            for words, row, answer in zip(texts_words, expanded, answers, strict=True)
-        ]
+        written = frame.select(tokenize(pl.col("text"))).to_series()
+        words = read_words(written.explode(empty_as_null=False), self.vocab.contractions)
+        ends = _offsets(written.list.len().to_numpy())
+        labels = self._ask(words, np.diff(words.starts[ends]), {})
+        return self._of_words(written.to_list(), words.starts, ends, labels) if self.is_tagger else self._of_sequences(labels)
 
     def _label_records(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         records = [_record(text, f"text {i}", self.columns) for i, text in enumerate(texts, start=1)]
-        answers = self.label_tokens([record["tokens"] for record in records], records)
+        tokens = [record["tokens"] for record in records]
+        labels = self._ask(*self._read_tokens(tokens), {name: [record[name] for record in records] for name in self.columns})
         if not self.is_tagger:
-            return [self._of_sequence(answer) for answer in answers]
-        return [
-            self._of_words(record["tokens"], answer, [1] * len(answer.labels))
-            for record, answer in zip(records, answers, strict=True)
-        ]
+            return self._of_sequences(labels)
+        ends = _offsets([len(row) for row in tokens])
+        return self._of_words(tokens, np.arange(ends[-1] + 1), ends, labels)
 
-    def _of_sequence(self, answer: Answer) -> dict[str, Any]:
-        further = {name: values[0] for name, values in answer.further.items()}  # of a classifier, all are per sequence
-        return {"label": answer.labels[0], "probability": answer.probabilities[0], **further}
+    def _of_sequences(self, labels: _Labels) -> list[dict[str, Any]]:
+        further = {name: values for name, values in labels.per_sequence.items() if name != MAIN}
+        table = {"label": labels.per_sequence[MAIN], "probability": labels.probabilities.tolist(), **further}
+        return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
-    def _of_words(self, words: list[str], answer: Answer, widths: list[int]) -> dict[str, Any]:
-        """Answer per written word; `widths` has the number of words that each is read as."""
-        targets = self.network.sizes.targets
-        further = {
-            name: _join(values, widths) if targets[name].task == "tagging" else values[0]
-            for name, values in answer.further.items()
-        }
-        probabilities = _multiply(answer.probabilities, widths)
-        return {"words": words, "labels": _join(answer.labels, widths), "probabilities": probabilities, **further}
+    def _of_words(self, written: list[list[str]], starts: Rows, ends: Rows, labels: _Labels) -> list[dict[str, Any]]:
+        """Answer per text, a label per written word.
+
+        Args:
+            written: words per text.
+            starts: where each written word begins among the words that were read, and their number.
+            ends: where each text begins among the written words, and their number.
+            labels: of the words that were read.
+        """
+        likely = labels.probabilities
+        if len(starts) <= len(likely):
+            likely = np.multiply.reduceat(likely, starts[:-1])
+        flat: dict[str, list[Any]] = {"labels": _join(labels.per_word[MAIN], starts), "probabilities": likely.tolist()}
+        flat |= {name: _join(values, starts) for name, values in labels.per_word.items() if name != MAIN}
+        table: dict[str, list[Any]] = {"words": written, **{name: _cut(values, ends) for name, values in flat.items()}}
+        answers = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+        for name, values in labels.per_sequence.items():
+            for answer, value in zip((answer for answer in answers if answer["words"]), values, strict=True):
+                answer[name] = value
+        return answers
 
     def label_tokens(self, tokens: Sequence[Sequence[str]], columns: Sequence[Mapping[str, Sequence[str]]] = ()) -> list[Answer]:
         """Label sequences of words; the answers come in the order of the sequences.
@@ -139,73 +161,96 @@ class Labeler:
         Raises:
             DataError: a sequence to classify has no words.
         """
-        if not self.is_tagger:
-            for i, words in enumerate(tokens):
-                if not words:
-                    raise DataError(f"text {i + 1} has no words; nothing can be said of it; fix: leave it out")
-        tokens = [self._truncate(words) for words in tokens]
-        filled = [i for i, words in enumerate(tokens) if words]
-        answers = [Answer([], []) for _ in tokens]
-        if filled:
-            chosen = [tokens[i] for i in filled]
-            given = {name: [self._truncate(columns[i][name]) for i in filled] for name in self.columns}
-            for i, answer in zip(filled, self.label_examples(self._encode(chosen, given)), strict=True):
-                answers[i] = answer
-        return answers
+        words, lengths = self._read_tokens(tokens)
+        labels = self._ask(words, lengths, {name: [row[name] for row in columns] for name in self.columns})
+        filled = iter(_answers(labels, self._kept(lengths)))
+        return [next(filled) if length else Answer([], []) for length in lengths]
 
     def label_values(self, values: Sequence[Steps]) -> list[Answer]:
         """Label sequences of numeric steps, each at least one step long; the answers come in their order."""
-        kept = [np.asarray(self._truncate(steps), dtype=np.float32) for steps in values]
-        return self.label_examples(Examples(_offsets(kept), values=np.concatenate(kept)))
+        lengths = np.array([len(row) for row in values], np.int64)
+        return _answers(self._ask_values(values), self._kept(lengths))
 
-    def _truncate(self, steps: Any) -> Any:
-        """Cut a sequence as those of train were cut."""
-        longest = self.meta["max_length"]
-        if longest is None:
-            return steps
-        return steps[-longest:] if self.meta["truncating"] == "pre" else steps[:longest]
-
-    @torch.inference_mode()
     def label_examples(self, examples: Examples) -> list[Answer]:
         """Label encoded sequences; the answers come in the order of the examples."""
-        answers: dict[int, Answer] = {}
-        for rows, batch in evaluation_batches(examples, _BATCH_TOKENS):
-            predicted = self.network.predict(self.network(batch), batch.lengths)
-            named = {name: self._names(name, prediction.labels, batch.lengths) for name, prediction in predicted.items()}
-            likely = _cut(predicted[MAIN].probabilities, batch.lengths)
-            labels = named.pop(MAIN)
-            for number, row in enumerate(rows.tolist()):
-                further = {name: lists[number] for name, lists in named.items()}
-                answers[row] = Answer(labels[number], likely[number], further)
-        return [answers[row] for row in range(len(examples))]
+        return _answers(self._label(examples, examples.forms), examples.lengths)
 
-    def _names(self, target: str, ids: torch.Tensor, lengths: torch.Tensor) -> list[list[str]]:
-        names = self.vocab.labels if target == MAIN else self.vocab.column_labels(target)
-        return [[names[i] for i in row] for row in _cut(ids, lengths)]
+    def _ask_values(self, values: Sequence[Steps]) -> _Labels:
+        steps = [np.asarray(row, dtype=np.float32) for row in values]
+        lengths = np.array([len(row) for row in steps], np.int64)
+        return self._label(Examples(_offsets(self._kept(lengths)), values=np.concatenate(steps)[self._keep(lengths)]), None)
+
+    def _read_tokens(self, tokens: Sequence[Sequence[str]]) -> tuple[Words, Rows]:
+        flat = pl.Series([word for words in tokens for word in words], dtype=pl.String)
+        return read_words(flat, {}), np.array([len(words) for words in tokens], np.int64)
+
+    def _ask(self, words: Words, lengths: Rows, columns: Mapping[str, Sequence[Sequence[str]]]) -> _Labels:
+        """Label sequences of so many words; those of none get nothing.
+
+        Raises:
+            DataError: a sequence to classify has no words.
+        """
+        empty = np.flatnonzero(lengths == 0)
+        if len(empty) and not self.is_tagger:
+            raise DataError(f"text {empty[0] + 1} has no words; nothing can be said of it; fix: leave it out")
+        keep, kept = self._keep(lengths), self._kept(lengths)
+        rows, forms = self.engine.read_forms(words.forms, self.vocab)
+        values = {name: pl.Series([value for row in given for value in row], dtype=pl.String) for name, given in columns.items()}
+        per_token = {name: self.vocab.encode_column(name, series)[keep] for name, series in values.items()}
+        examples = Examples(_offsets(kept[kept > 0]), tokens=rows[words.tokens[keep]].astype(np.int32), per_token=per_token)
+        return self._label(examples, forms)
+
+    def _kept(self, lengths: Rows) -> Rows:
+        """Say how many steps are read of sequences of these lengths: as many as of train's."""
+        longest = self.meta["max_length"]
+        return lengths if longest is None else np.minimum(lengths, longest)
+
+    def _keep(self, lengths: Rows) -> NDArray[np.bool_] | slice:
+        """Mark the steps, one sequence after the other, that are read."""
+        longest = self.meta["max_length"]
+        if longest is None:
+            return slice(None)
+        place = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
+        if self.meta["truncating"] == "pre":
+            return place >= np.repeat(lengths - longest, lengths)
+        return place < longest
+
+    def _label(self, examples: Examples, forms: Forms) -> _Labels:
+        tasks = {MAIN: self.network.sizes.task, **{name: target.task for name, target in self.network.sizes.targets.items()}}
+        num = {"tagging": int(examples.offsets[-1]), "classification": len(examples)}
+        ids = {name: np.zeros(num[tasks[name]], np.int64) for name in self.network.head_names}
+        likely = np.zeros(num[tasks[MAIN]], np.float64)
+        for predicted in self.engine.predict(examples, forms):
+            lengths = examples.lengths[predicted.rows]
+            steps = np.arange(lengths.max())
+            is_real = steps < lengths[:, None]
+            at = (examples.offsets[predicted.rows][:, None] + steps)[is_real]
+            for name, head in predicted.heads.items():
+                where, real = (at, is_real) if tasks[name] == "tagging" else (predicted.rows, slice(None))
+                ids[name][where] = head.labels.numpy()[real]
+                if name == MAIN:
+                    likely[where] = head.probabilities.numpy()[real]
+        named = {name: self._names(name)[found].tolist() for name, found in ids.items()}
+        per_word = {name: labels for name, labels in named.items() if tasks[name] == "tagging"}
+        return _Labels(per_word, {name: labels for name, labels in named.items() if name not in per_word}, likely)
+
+    def _names(self, target: str) -> NDArray[np.object_]:
+        return np.array(self.vocab.labels if target == MAIN else self.vocab.column_labels(target), dtype=object)
 
     def _read_steps(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         return [_steps(text, f"text {i}", self.network.sizes.vector_size) for i, text in enumerate(texts, start=1)]
 
-    def _encode(self, tokens: Sequence[Sequence[str]], columns: Mapping[str, Sequence[Sequence[str]]]) -> Examples:
-        flat = pl.Series([word for words in tokens for word in words], dtype=pl.String)
-        forms = flat.unique().sort()
-        index = flat.to_frame("form").join(forms.to_frame("form").with_row_index(), on="form", how="left", maintain_order="left")
-        return Examples(
-            _offsets(tokens),
-            tokens=index["index"].to_numpy().astype(np.int32),
-            forms=self.vocab.encode_forms(forms),
-            per_token={
-                name: self.vocab.encode_column(name, pl.Series([value for row in rows for value in row], dtype=pl.String))
-                for name, rows in columns.items()
-            },
-        )
 
-
-def _cut(rows: torch.Tensor, lengths: torch.Tensor) -> list[list[Any]]:
-    """Give what (B, T) rows have at their real steps, or (B,) as lists of one."""
-    if rows.dim() == 1:
-        return [[value] for value in rows.tolist()]
-    return [row[:length] for row, length in zip(rows.tolist(), lengths.tolist(), strict=True)]
+def _answers(labels: _Labels, lengths: Rows) -> list[Answer]:
+    """Cut what is said of all sequences into an answer for each that has words."""
+    ends = _offsets(lengths[lengths > 0])
+    likely = labels.probabilities.tolist()
+    is_tagger = MAIN in labels.per_word
+    cut = {name: _cut(values, ends) for name, values in labels.per_word.items()}
+    cut |= {name: [[value] for value in values] for name, values in labels.per_sequence.items()}
+    probabilities = _cut(likely, ends) if is_tagger else [[value] for value in likely]
+    rows = [dict(zip(cut, row, strict=True)) for row in zip(*cut.values(), strict=True)]
+    return [Answer(row.pop(MAIN), own, row) for row, own in zip(rows, probabilities, strict=True)]
 
 
 def _record(text: str, name: str, columns: list[str]) -> dict[str, list[str]]:
@@ -233,16 +278,20 @@ def _steps(text: str, name: str, size: int) -> NDArray[np.float32]:
     return steps
 
 
-def _join(labels: list[str], widths: list[int]) -> list[str]:
-    """Join the labels of words that are written as one; `widths` has their number per written word."""
-    left = iter(labels)
-    return ["+".join(islice(left, width)) for width in widths]
+def _join(labels: list[str], starts: Rows) -> list[str]:
+    """Join the labels of words that are written as one; `starts` has where each written word begins."""
+    if len(starts) > len(labels):
+        return labels
+    begins, widths = starts[:-1], np.diff(starts)
+    joined = np.array(labels, dtype=object)[begins].tolist()
+    for i in np.flatnonzero(widths > 1).tolist():
+        joined[i] = "+".join(labels[begins[i] : starts[i + 1]])
+    return joined
 
 
-def _multiply(probabilities: list[float], widths: list[int]) -> list[float]:
-    left = iter(probabilities)
-    return [math.prod(islice(left, width)) for width in widths]
+def _cut(values: list[Any], ends: Rows) -> list[list[Any]]:
+    return [values[begin:end] for begin, end in pairwise(ends.tolist())]
 
 
-def _offsets(sequences: Sequence[Sized]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum([len(steps) for steps in sequences])]).astype(np.int64)
+def _offsets(lengths: Sequence[int] | NDArray[Any]) -> Rows:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)

@@ -276,4 +276,5 @@ def _version(found: Any) -> Version:
 def _requirements() -> list[str]:
     from importlib.metadata import version
 
-    return [f"{name}=={version(name).partition('+')[0]}" for name in ("mlflow", "torch", "numpy", "polars", "safetensors")]
+    names = ("mlflow", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]

@@ -26,7 +26,9 @@ VOCAB = Vocab(
 )
 
 
-def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=None, truncating=None, vector_size=0) -> Labeler:
+def make_labeler(
+    folder, task="tagging", model: ModelConfig = SMALL, max_length=None, truncating=None, vector_size=0, engine="auto"
+) -> Labeler:
     """Save a drawn network as the stage train does, and load it."""
     features = {"capitalisation": len(CAPITALISATIONS), "tag": 4}
     targets = {"tag": Target("tagging", 2), "mood": Target("classification", 2)}
@@ -37,7 +39,7 @@ def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, max_length=
     meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length, "truncating": truncating}
     network = build_network(model, sizes, seed=1)
     save_checkpoint(folder / "model", network.state_dict(), meta, folder / "vocab.json")
-    return Labeler.load(folder / "model")
+    return Labeler.load(folder / "model", engine)
 
 
 def draw_texts(number=60, longest=500):
@@ -45,9 +47,14 @@ def draw_texts(number=60, longest=500):
     return [" ".join(rng.choice(WORDS, length)) for length in [1, longest, *rng.integers(1, 80, number - 2)]]
 
 
+ENGINES = ["torch", "onnx", "int8"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("task", "options"),
     [
+        ("tagging", {}),
         ("tagging", {"cell": "gru", "reset_after": False}),
         ("tagging", {"crf": True}),
         ("classification", {"pooling": "final"}),
@@ -57,8 +64,10 @@ def draw_texts(number=60, longest=500):
     ],
     ids=str,
 )
-def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path, task, options):
-    labeler, texts = make_labeler(tmp_path, task, dataclasses.replace(SMALL, **options)), draw_texts()
+def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path, task, options, engine):
+    if engine == "int8" and options.get("cell") == "gru":
+        pytest.skip("int8 is for LSTMs")
+    labeler, texts = make_labeler(tmp_path, task, dataclasses.replace(SMALL, **options), engine=engine), draw_texts()
     together = labeler.label_texts(texts)
     order = np.random.default_rng(4).permutation(len(texts))
     mixed = labeler.label_texts([texts[i] for i in order])
@@ -68,6 +77,37 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(tmp_path, task, options
         for other in (together[i], mixed[place]):
             assert {**alone, key: None} == {**other, key: None}
             np.testing.assert_allclose(alone[key], other[key], atol=1e-6)
+
+
+@pytest.mark.parametrize(("engine", "atol"), [("auto", 1e-6), ("onnx", 1e-6), ("int8", 0.01)])
+@pytest.mark.parametrize("options", [{}, {"crf": True, "heads": {"tag": 1.0, "mood": 1.0}}, {"char_encoder": "cnn"}], ids=str)
+def test_engines_agree(tmp_path, options, engine, atol):
+    model, texts = dataclasses.replace(SMALL, **options), ["", "num", *draw_texts(), " "]
+    theirs, ours = (make_labeler(tmp_path, model=model, engine=name).label_texts(texts) for name in ("torch", engine))
+    for one, other in zip(theirs, ours, strict=True):
+        assert set(one) == set(other) and one["words"] == other["words"] and len(one["labels"]) == len(other["labels"])
+        is_near = np.abs(np.subtract(one["probabilities"], other["probabilities"])) <= atol
+        if engine == "int8":
+            assert is_near.mean() > 0.9 if len(is_near) else True  # where labels differ, they were about as likely
+        else:
+            assert is_near.all() and {**one, "probabilities": 0} == {**other, "probabilities": 0}
+
+
+def test_auto_is_onnxruntime_and_torch_where_it_can_not_be(tmp_path, monkeypatch):
+    assert make_labeler(tmp_path).engine.name == "onnx"
+    monkeypatch.setattr("models.onnx.OPERATORS", {})
+    assert make_labeler(tmp_path).engine.name == "torch"
+    with pytest.raises(ValueError, match="no operator for LSTMCell"):
+        make_labeler(tmp_path, engine="onnx")
+
+
+def test_a_form_that_was_met_before_is_answered_as_it_was(tmp_path, monkeypatch):
+    labeler = make_labeler(tmp_path)
+    first = labeler.label_texts(["um dois", "não dois"])
+    monkeypatch.setattr("pipeline.engines._MOST_FORMS", 3)
+    for text in ("três cinco-seis", "Quatro um", "um dois"):
+        last = labeler.label_texts([text])
+    assert last == first[:1]
 
 
 def test_a_tagger_gives_a_label_for_each_word_in_its_place(tmp_path):

@@ -1,9 +1,11 @@
 """Raw text: where words are cut, and which of them are several."""
 
+from itertools import pairwise
+
 import polars as pl
 import pytest
 
-from pipeline.words import expand, find_contractions, tokenize
+from pipeline.words import find_contractions, read_words, tokenize
 
 
 @pytest.mark.parametrize(
@@ -48,5 +50,21 @@ def test_a_word_that_is_more_often_one_is_no_contraction():
     assert contractions("consigo=com+si", "consigo", "consigo", "da=de+a") == {"da": ["de", "a"]}
 
 
+def read(written, table):
+    words = read_words(pl.Series(written, dtype=pl.String), table)
+    tokens = words.forms.gather(words.tokens).to_list()
+    return [tokens[begin:end] for begin, end in pairwise(words.starts.tolist())]
+
+
 def test_a_contraction_keeps_its_capital():
-    assert expand(["Da", "da", "DA", "Sol"], {"da": ["de", "a"]}) == [["De", "a"], ["de", "a"], ["De", "a"], ["Sol"]]
+    assert read(["Da", "da", "DA", "Sol"], {"da": ["de", "a"]}) == [["De", "a"], ["de", "a"], ["De", "a"], ["Sol"]]
+
+
+@pytest.mark.parametrize("table", [{}, {"x": ["a", "b"]}, {"da": ["de", "a"], "nela": ["em", "e", "la"]}], ids=str)
+def test_words_are_read_in_their_order(table):
+    written = ["nela", "sol", "da", "da", "a", "mar", "nela", "sol"]
+    assert read(written, table) == [table.get(word, [word]) for word in written]
+
+
+def test_nothing_is_read_of_nothing():
+    assert read([], {"da": ["de", "a"]}) == []
