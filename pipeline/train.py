@@ -1,7 +1,8 @@
 """encoded -> model: data-parallel training on Ray, one MLflow run, checkpoints that outlive an interruption.
 
-Every worker runs `pipeline.worker`. Its first process tells what happens to this one, which alone shows it and tracks it. Checkpoints stand outside DVC's outputs, in a folder named by a hash of all that the training depends on, so
-that `dvc repro` after an interruption goes on where it was, in the same run, and other params begin anew.
+Every worker runs `pipeline.worker`. Its first process tells what happens to this one, which alone shows it and tracks it.
+Checkpoints stand outside DVC's outputs, in a folder named by a hash of all that the training depends on, so that `dvc repro`
+after an interruption goes on where it was, in the same run, and other params begin anew.
 """
 
 import hashlib
