@@ -4,7 +4,6 @@ A checkpoint is written beside its place, flushed to the disk, and renamed; a ma
 has no manifest or does not match it is never loaded. No pickle is read or written.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.digest import file_sha256
 from pipeline.errors import IntegrityError
 
 logger = logging.getLogger(__name__)
@@ -92,12 +92,6 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
         shutil.rmtree(path)
     for path in folder.glob(f"*{_PARTIAL}"):
         shutil.rmtree(path)
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _checkpoints(folder: Path) -> list[Path]:

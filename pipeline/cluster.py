@@ -30,9 +30,9 @@ def connected(least_cpus: int = 1) -> Iterator[None]:
     Raises:
         InfrastructureError: the cluster does not answer.
     """
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS", "")
     quiet = ray.LoggingConfig(log_level="ERROR")
-    if address and address != "local":
+    if not is_private():
         _probe(address)
         code = {"py_modules": [models, pipeline], "env_vars": RAY | MEMORY}
         try:
@@ -44,11 +44,23 @@ def connected(least_cpus: int = 1) -> Iterator[None]:
             ) from error
     else:
         num_cpus = max(os.cpu_count() or 1, least_cpus)
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, logging_config=quiet, log_to_driver=False)
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            logging_config=quiet,
+            log_to_driver=False,
+            _system_config={"prestart_worker_first_driver": False},  # none would be used: ours have an environment of their own
+        )
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def is_private() -> bool:
+    """Say whether work runs on a Ray of this process's own, not on the cluster in `RAY_ADDRESS`."""
+    return os.environ.get("RAY_ADDRESS", "local") in ("", "local")
 
 
 def count_workers(scaling: ScalingConfig) -> tuple[int, bool]:

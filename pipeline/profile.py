@@ -18,7 +18,8 @@ from models.config import ModelConfig
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.layout import Layout
 from pipeline.loop import StepResult, fit
-from pipeline.train import Job, make_job, open_training
+from pipeline.train import make_job
+from pipeline.worker import Job, open_training
 
 WARM_UP_STEPS = 20
 STEPS = 50

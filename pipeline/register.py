@@ -9,8 +9,8 @@ from typing import Any
 
 from models.config import MAIN, Task
 from pipeline import tracking
-from pipeline.checkpoint import file_sha256
 from pipeline.config import RegisterConfig
+from pipeline.digest import file_sha256
 from pipeline.errors import ParamsError
 from pipeline.labeler import Labeler
 from pipeline.layout import Layout

@@ -18,8 +18,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from pipeline.checkpoint import file_sha256
 from pipeline.config import PathSource, Source, UrlFile, UrlSource, WheelSource
+from pipeline.digest import file_sha256
 from pipeline.errors import DataError, InfrastructureError, IntegrityError, ParamsError
 
 _CHUNK = 1 << 20

@@ -32,7 +32,8 @@ from pipeline.errors import InfrastructureError, ParamsError
 from pipeline.layout import Layout
 from pipeline.loop import EpochResult, StepResult
 from pipeline.tracking import Run, git_commit
-from pipeline.train import Job, make_job, setting_of, train_worker, write_model
+from pipeline.train import make_job, setting_of, write_model
+from pipeline.worker import Job, train_worker
 
 _MODEL_KEYS = ("cell", "bidirectional", "char_hidden", "pooling")
 

@@ -1,8 +1,8 @@
 """encoded -> model: data-parallel training on Ray, one MLflow run, checkpoints that outlive an interruption.
 
-Every worker runs `train_worker`, which needs no Ray. Worker 0 sends what happens to this process, which alone shows it and
-tracks it. Checkpoints stand outside DVC's outputs, in a folder named by a hash of all that the training depends on, so
-that `dvc repro` after an interruption goes on where it was, in the same run, and other params begin anew.
+Every worker runs `pipeline.worker`. Its first process tells what happens to this one, which alone shows it and tracks it.
+Checkpoints stand outside DVC's outputs, in a folder named by a hash of all that the training depends on, so that `dvc repro`
+after an interruption goes on where it was, in the same run, and other params begin anew.
 """
 
 import hashlib
@@ -10,63 +10,42 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
 import ray
-import torch
-from ray.exceptions import RayActorError
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.util.queue import Queue
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
 from models.config import ModelConfig, Setting, Sizes
-from models.network import build_network
-from pipeline.checkpoint import file_sha256, load_checkpoint, newest_checkpoint, prune_checkpoints, save_checkpoint
-from pipeline.cluster import connected, count_workers
+from pipeline.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from pipeline.cluster import connected, count_workers, is_private
 from pipeline.config import ScalingConfig as Scaling
 from pipeline.config import TrainConfig
-from pipeline.errors import InfrastructureError, ParamsError, UnrollError
+from pipeline.digest import file_sha256
+from pipeline.errors import InfrastructureError, ParamsError
 from pipeline.examples import Examples
 from pipeline.layout import WORK_DIR, Layout
-from pipeline.loop import DTYPES, EpochResult, StepResult, Training, fit
+from pipeline.loop import EpochResult, StepResult
 from pipeline.progress import TrainingDisplay
 from pipeline.spans import BioLabels
 from pipeline.tracking import Run, git_commit
 from pipeline.vocab import Vocab
-from pipeline.world import World
+from pipeline.worker import Emit, Job, Messages, ray_worker
 
 logger = logging.getLogger(__name__)
 
-_SHOW_SECONDS = 0.5
+_POLL_SECONDS = 0.2
 _GLOO_TIMEOUT_SECONDS = 300
 _LISTENER_SECONDS = 30
-_ENDED = "ended"
 _EPOCH_METRIC = "train/loss"
 """Logged once for every epoch, so that its steps tell which epochs were tracked."""
-
-Emit = Callable[[StepResult | EpochResult], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a training depends on, and where its files are. Paths are absolute: workers run in folders of their own."""
-
-    model: ModelConfig
-    train: TrainConfig
-    encoded_dir: Path
-    checkpoint_dir: Path
-    num_threads: int = 1
-
-    @property
-    def final_dir(self) -> Path:
-        """Where the finished training leaves its weights."""
-        return self.checkpoint_dir / "final"
 
 
 def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout) -> None:
@@ -78,21 +57,39 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
         InfrastructureError: workers died more often than `scaling.max_failures` allows.
     """
     job = make_job(model, train, scaling, layout)
-    tracked = open_run(job, layout.pipeline)
-    monitor = tracked.watch_system()
-    try:
-        with TrainingDisplay(layout.pipeline, train.epochs, train.monitor) as display:
-            if not job.final_dir.exists():
-                _train_on_ray(job, scaling, _listener(job, tracked, display))
-        track_missing(tracked, load_checkpoint(job.final_dir)[1]["history"])
-    except BaseException as error:
-        tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    finally:
-        monitor.finish()
+    with ExitStack() as stack:
+        tracked = _start(job, scaling, layout.pipeline, stack)
+        monitor = tracked.watch_system()
+        try:
+            with TrainingDisplay(layout.pipeline, train.epochs, train.monitor) as display:
+                if not job.final_dir.exists():
+                    _train_on_ray(job, scaling, _listener(job, tracked, display))
+            track_missing(tracked, load_checkpoint(job.final_dir)[1]["history"])
+        except BaseException as error:
+            tracked.end(_status(error))
+            raise
+        finally:
+            monitor.finish()
     write_model(job, tracked, layout.model_dir)
     tracked.end()
     shutil.rmtree(layout.checkpoint_dir)
+
+
+def _start(job: Job, scaling: Scaling, pipeline: str, stack: ExitStack) -> Run:
+    """Open the run while Ray starts, which is mostly waiting; the end of `stack` ends Ray."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        opening = pool.submit(open_run, job, pipeline)
+        try:
+            if not job.final_dir.exists():
+                stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * scaling.cpus_per_worker))
+        except BaseException as error:
+            opening.result().end(_status(error))
+            raise
+    return opening.result()
+
+
+def _status(error: BaseException) -> str:
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
 
 
 def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout) -> Job:
@@ -171,59 +168,6 @@ def write_model(job: Job, tracked: Run, model_dir: Path) -> None:
     save_checkpoint(model_dir, weights, {**meta, "run_id": tracked.run_id}, job.encoded_dir / "vocab.json")
 
 
-def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
-    """Train to the end from the newest checkpoint, one process of possibly many; the first saves and tells.
-
-    Args:
-        job: what to train.
-        device: where.
-        emit: called in the first process with each step and epoch.
-    """
-    torch.set_num_threads(job.num_threads)
-    is_first = World.current().rank == 0
-    training, train, val, bio = open_training(job, device)
-    saved = told = time.monotonic()
-    for result in fit(training, train, val, bio, device):
-        if not is_first:
-            continue
-        if isinstance(result, EpochResult) or time.monotonic() - saved > job.train.checkpoint_seconds:
-            name = f"step-{training.progress.epoch:05d}-{training.progress.step:07d}"
-            save_checkpoint(job.checkpoint_dir / name, *training.state())
-            prune_checkpoints(job.checkpoint_dir, keep=2)
-            saved = time.monotonic()
-        if isinstance(result, EpochResult) or time.monotonic() - told > _SHOW_SECONDS:
-            emit(result)
-            told = time.monotonic()
-    if is_first:
-        summary = json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))
-        meta = {
-            "model": asdict(job.model),
-            "train": asdict(job.train),
-            "sizes": asdict(training.network.sizes),
-            "max_length": summary["max_length"],
-            "truncating": summary["truncating"],
-            "history": training.progress.history,
-            "best_epoch": training.progress.best_epoch,
-            "num_parameters": sum(p.numel() for p in training.network.parameters()),
-        }
-        save_checkpoint(job.final_dir, training.network.state_dict(), meta)
-
-
-def open_training(job: Job, device: torch.device) -> tuple[Training, Examples, Examples, BioLabels | None]:
-    """Begin a training, or take it up from its newest checkpoint; gives its train and val splits and labels, too."""
-    sizes = Sizes.load(json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
-    vectors_path = job.encoded_dir / "vectors.npy"
-    vectors = torch.from_numpy(np.load(vectors_path)) if vectors_path.exists() and job.model.word_size else None
-    network = build_network(job.model, sizes, job.train.seed, vectors)
-    training = Training(network.to(device, DTYPES[job.train.precision]), job.train)
-    found = newest_checkpoint(job.checkpoint_dir)
-    if found is not None:
-        training.restore(*found)
-    train, val = (Examples.open(job.encoded_dir, split) for split in ("train", "val"))
-    bio = BioLabels.of(Vocab.load(job.encoded_dir / "vocab.json").labels) if sizes.task == "tagging" else None
-    return training, train, val, bio
-
-
 class Listener:
     """Takes what worker 0 sends: shows every step now and then, tracks every epoch once."""
 
@@ -261,51 +205,53 @@ def track_missing(tracked: Run, history: list[dict[str, float]]) -> None:
 
 
 def _train_on_ray(job: Job, scaling: Scaling, listen: Emit) -> None:
-    with connected(least_cpus=(scaling.num_workers or 1) * scaling.cpus_per_worker):
-        num_workers, use_gpu = count_workers(scaling)
-        queue = Queue(actor_options={"num_cpus": 0})
-        listener = Thread(target=_listen, args=(queue, listen), daemon=True)
-        listener.start()
-        trainer = TorchTrainer(
-            _ray_worker,
-            train_loop_config={"job": job, "queue": queue},
-            scaling_config=ScalingConfig(
-                num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": scaling.cpus_per_worker}
-            ),
-            torch_config=TorchConfig(timeout_s=_GLOO_TIMEOUT_SECONDS),
-            run_config=RunConfig(
-                name=f"{job.checkpoint_dir.name}-{time.time_ns()}",
-                storage_path=str((WORK_DIR / "ray").resolve()),
-                failure_config=FailureConfig(max_failures=scaling.max_failures),
-                logging_config=LoggingConfig("ERROR"),
-            ),
-        )
-        try:
-            trouble = trainer.fit().return_value
-        except ray.train.TrainingFailedError as error:
-            raise InfrastructureError(
-                f"training failed {scaling.max_failures + 1} times; {error}; fix: see the cause above, then run again: it goes "
-                "on from the last checkpoint"
-            ) from error
-        finally:
-            with suppress(RayActorError):
-                queue.put(_ENDED)
-            listener.join(timeout=_LISTENER_SECONDS)
+    num_workers, use_gpu = count_workers(scaling)
+    ended = Event()
+    listener = Thread(target=_listen, args=(Messages(job.messages_path), listen, ended), daemon=True)
+    listener.start()
+    trainer = (_PrivateTrainer if is_private() else TorchTrainer)(
+        ray_worker,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": scaling.cpus_per_worker}
+        ),
+        torch_config=TorchConfig(timeout_s=_GLOO_TIMEOUT_SECONDS),
+        run_config=RunConfig(
+            name=f"{job.checkpoint_dir.name}-{time.time_ns()}",
+            storage_path=str((WORK_DIR / "ray").resolve()),
+            failure_config=FailureConfig(max_failures=scaling.max_failures),
+            logging_config=LoggingConfig("ERROR"),
+        ),
+    )
+    try:
+        trouble = trainer.fit().return_value
+    except ray.train.TrainingFailedError as error:
+        raise InfrastructureError(
+            f"training failed {scaling.max_failures + 1} times; {error}; fix: see the cause above, then run again: it goes "
+            "on from the last checkpoint"
+        ) from error
+    finally:
+        ended.set()
+        listener.join(timeout=_LISTENER_SECONDS)
     if trouble is not None:
         raise trouble
 
 
-def _ray_worker(config: dict[str, Any]) -> UnrollError | None:
-    """Run in each of Ray's workers. What a person can mend comes back as a value: Ray would start a failed worker anew."""
-    try:
-        train_worker(config["job"], get_device(), config["queue"].put)
-    except UnrollError as error:
-        return error
-    return None
+class _PrivateTrainer(TorchTrainer):
+    """Does without the actor that frees a dead controller's resources: they end with a private Ray, and it waits for a dashboard.
+
+    That is 10 s at the end of a training where no dashboard runs.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        made = super()._create_default_callbacks()
+        return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
 
 
-def _listen(queue: Queue, listen: Emit) -> None:
-    """Pass on every message. Where the queue is gone, Ray has ended; what was not heard is in the final history."""
-    with suppress(RayActorError):
-        while (message := queue.get()) != _ENDED:
+def _listen(messages: Messages, listen: Emit, ended: Event) -> None:
+    """Pass on every message until training has ended, and what came just before."""
+    while not ended.wait(_POLL_SECONDS):
+        for message in messages.take():
             listen(message)
+    for message in messages.take():
+        listen(message)

@@ -81,6 +81,12 @@ def test_no_stage_imports_another(name):
         ("pipeline.params", ("torch", "ray", "mlflow", "pydantic", "polars")),
         ("pipeline.__main__", ("torch", "ray", "mlflow", "polars")),
         ("pipeline.loop", ("ray", "mlflow", "polars", "pydantic", "ruamel")),
+        ("pipeline.fetch", ("torch", "ray", "mlflow", "polars", "pandas")),
+        ("pipeline.prepare", ("torch", "ray", "mlflow", "sklearn", "pandas")),
+        ("pipeline.encode", ("torch", "ray", "mlflow", "sklearn", "pandas")),
+        ("pipeline.evaluate", ("ray", "mlflow", "sklearn", "matplotlib", "pandas")),
+        ("pipeline.register", ("ray", "mlflow", "sklearn", "matplotlib", "pandas")),
+        ("pipeline.predict", ("ray", "mlflow", "sklearn", "matplotlib", "pandas")),
     ],
 )
 def test_importing_a_module_does_not_bring_what_it_does_without(module, heavy):
