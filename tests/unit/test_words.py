@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from pipeline.words import expand, find_contractions, tokenize
+from pipeline.words import count_units, expand, find_contractions, tokenize
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,8 @@ def contractions(*units: str) -> dict[str, list[str]]:
     for unit in units:
         written, _, parts = unit.partition("=")
         rows += [(part, ("" if i else written) if parts else None) for i, part in enumerate((parts or written).split("+"))]
-    return find_contractions(pl.LazyFrame(rows, schema={"token": pl.String, "written": pl.String}, orient="row"))
+    words = pl.DataFrame(rows, schema={"token": pl.String, "written": pl.String}, orient="row")
+    return find_contractions(count_units(words), words.group_by(form="token").len())
 
 
 def test_a_contraction_is_what_a_corpus_splits():
