@@ -26,7 +26,27 @@ TAIL, HEAD = 0.5, 5.0
 RANGE_SHARE = 0.01
 BLOCK_WORDS = 400_000
 SYLLABLES = np.array([a + b for a in "bcdfghjklmnprstvwxyz" for b in "aeiou"])
-TAGS = np.array("NOUN PUNCT VERB PRON ADP DET PROPN ADJ AUX ADV CCONJ PART NUM SCONJ X INTJ SYM".split())
+TAGS = np.array(
+    [
+        "NOUN",
+        "PUNCT",
+        "VERB",
+        "PRON",
+        "ADP",
+        "DET",
+        "PROPN",
+        "ADJ",
+        "AUX",
+        "ADV",
+        "CCONJ",
+        "PART",
+        "NUM",
+        "SCONJ",
+        "X",
+        "INTJ",
+        "SYM",
+    ]
+)
 FEATS = np.array(
     [
         "_",
@@ -36,7 +56,25 @@ FEATS = np.array(
         "Case=Nom|Number=Sing|Person=1|PronType=Prs",
     ]
 )
-RELATIONS = np.array("punct case det nsubj obj obl root advmod conj nmod:poss aux amod mark cc acl:relcl".split())
+RELATIONS = np.array(
+    [
+        "punct",
+        "case",
+        "det",
+        "nsubj",
+        "obj",
+        "obl",
+        "root",
+        "advmod",
+        "conj",
+        "nmod:poss",
+        "aux",
+        "amod",
+        "mark",
+        "cc",
+        "acl:relcl",
+    ]
+)
 
 
 def draw_corpus(path: Path, megabytes: float, seed: int = 0) -> None:
