@@ -1,9 +1,12 @@
 """A long file in pieces that fit in memory, cut at blank lines, and what must be remembered from piece to piece."""
 
 import codecs
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +15,8 @@ from pipeline.config import CorpusConfig
 
 CHUNK_BYTES = 16 << 20
 """Of a piece, at least: large enough that polars' threads have work, small enough that allocated memory is used again."""
+_NUM_THREADS = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,18 @@ def _to_blank_line(lines: Iterator[bytes]) -> Iterator[bytes]:
 def count_bytes(data: bytes, byte: bytes) -> int:
     """Count a byte, several times faster than `bytes.count` where it is frequent."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(byte)))
+
+
+def each_ahead(function: Callable[[Chunk], T], pieces: Iterable[Chunk]) -> Iterator[T]:
+    """Apply a function in threads, to as many chunks at once, and give what it gives in order."""
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        begun: deque[Future[T]] = deque()
+        for piece in pieces:
+            begun.append(pool.submit(function, piece))
+            if len(begun) > _NUM_THREADS:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 class Seen:

@@ -6,12 +6,13 @@ column that is not read.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from pipeline.chunks import Chunk, Seen, chunks, count_bytes
+from pipeline.chunks import Chunk, Seen, chunks, count_bytes, each_ahead
 from pipeline.config import CorpusConfig
 from pipeline.errors import ParamsError
 from pipeline.reading import (
@@ -78,26 +79,54 @@ def _conllu_column(key: str, name: str) -> str:
 def _read(columns: dict[str, str], malformed: Malformed) -> Iterator[pl.DataFrame]:
     """Read a file chunk by chunk; `columns` are those of CoNLL-U under the names that they get."""
     path, corpus = malformed.path, malformed.corpus
-    seen, rules = Seen(), _rules(columns)
-    for chunk in chunks(path, corpus):
+    seen = Seen()
+    for part in each_ahead(lambda chunk: _Part.read(chunk, columns, path), chunks(path, corpus)):
+        again = part.ids.with_columns(is_again=pl.Series(seen.add(part.ids["value"].hash().to_numpy())))
+        skip = malformed.sift(part.with_lines(pl.concat([part.wrong, _broken(again, [_TWICE])])))
+        rows = part.rows.filter(~pl.col("sentence").is_in(skip)) if skip else part.rows
+        sentences = _named(_sentences(rows, columns), {"sent_id": part.ids} | _comments(part.comments, corpus))
+        if corpus.columns.per_sequence:
+            nameless = _broken(sentences, [filled(f"{SEQUENCE_COLUMN}{name}") for name in corpus.columns.per_sequence])
+            skip = malformed.sift(part.with_lines(nameless))
+            sentences = sentences.filter(~pl.col("sentence").is_in(skip))
+        is_named = pl.col("sent_id").fill_null("") != ""
+        named = sentences.lazy().with_columns(id=pl.when(is_named).then("sent_id").otherwise(place(path)))
+        yield to_schema(named, corpus).collect()
+    malformed.report()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is known of a chunk by itself.
+
+    Attributes:
+        rows: the lines of words, ranges and empty nodes, placed.
+        comments: the other lines that say something.
+        ids: the names of sentences, as `_values` gives them.
+        wrong: what breaks a rule.
+    """
+
+    chunk: Chunk
+    rows: pl.DataFrame
+    comments: pl.DataFrame
+    ids: pl.DataFrame
+    wrong: pl.DataFrame
+
+    @classmethod
+    def read(cls, chunk: Chunk, columns: dict[str, str], path: Path) -> "_Part":
+        """Split a chunk and hold it against the rules."""
         plain = _split_plain(chunk, columns)
         lines = (plain if plain is not None else _split(chunk, columns, path)).with_columns(sentence=_IS_BLANK.cum_sum())
         rows, comments = _place(lines.filter(~_IS_BLANK & ~_IS_COMMENT)), lines.filter(_IS_COMMENT)
-        ids = _values(comments, _HEAD.str.starts_with("# sent_id"))
-        again = ids.with_columns(is_again=pl.Series(seen.add(ids["value"].hash().to_numpy())))
-        wrong = [_broken(rows, rules), _broken(lines, _COMMENT_RULES), _broken(again, [_TWICE])]
-        skip = malformed.sift(_with_lines(pl.concat(wrong), chunk))
-        sentences = _sentences(rows.filter(~pl.col("sentence").is_in(skip)) if skip else rows, columns)
-        sentences = _named(sentences, {"sent_id": ids} | _comments(comments, corpus))
-        if corpus.columns.per_sequence:
-            nameless = _broken(sentences, [filled(f"{SEQUENCE_COLUMN}{name}") for name in corpus.columns.per_sequence])
-            skip = malformed.sift(_with_lines(nameless, chunk))
-            sentences = sentences.filter(~pl.col("sentence").is_in(skip))
-        is_named = pl.col("sent_id").fill_null("") != ""
-        yield to_schema(
-            sentences.lazy().with_columns(id=pl.when(is_named).then("sent_id").otherwise(place(path))), corpus
-        ).collect()
-    malformed.report()
+        wrong = pl.concat([_broken(rows, _rules(columns)), _broken(lines, _COMMENT_RULES)])
+        return cls(chunk, rows, comments, _values(comments, _HEAD.str.starts_with("# sent_id")), wrong)
+
+    def with_lines(self, wrong: pl.DataFrame) -> pl.DataFrame:
+        """Add what stands on the lines that are wrong, which is seldom asked."""
+        if wrong.is_empty():
+            return wrong
+        lines = pl.scan_lines(self.chunk.data, row_index_name="number", row_index_offset=self.chunk.number)
+        return wrong.lazy().join(lines, on="number", how="left", maintain_order="left").collect()
 
 
 def _split_plain(chunk: Chunk, columns: dict[str, str]) -> pl.DataFrame | None:
@@ -171,14 +200,6 @@ def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
 def _broken(rows: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
     wrong = find_broken(rows.lazy().with_columns(line=pl.lit("")), rules, "sentence").collect()
     return wrong.drop("line")
-
-
-def _with_lines(wrong: pl.DataFrame, chunk: Chunk) -> pl.DataFrame:
-    """Add what stands on the lines that are wrong, which is seldom asked."""
-    if wrong.is_empty():
-        return wrong
-    lines = pl.scan_lines(chunk.data, row_index_name="number", row_index_offset=chunk.number)
-    return wrong.lazy().join(lines, on="number", how="left", maintain_order="left").collect()
 
 
 def _place(rows: pl.DataFrame) -> pl.DataFrame:
