@@ -49,5 +49,9 @@ def test_a_word_that_is_more_often_one_is_no_contraction():
     assert contractions("consigo=com+si", "consigo", "consigo", "da=de+a") == {"da": ["de", "a"]}
 
 
+def test_a_part_of_a_contraction_does_not_count_as_a_word_by_itself():
+    assert contractions("a=a+b", "a=a+b", "a") == {"a": ["a", "b"]}
+
+
 def test_a_contraction_keeps_its_capital():
     assert expand(["Da", "da", "DA", "Sol"], {"da": ["de", "a"]}) == [["De", "a"], ["de", "a"], ["De", "a"], ["Sol"]]
