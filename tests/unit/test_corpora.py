@@ -180,8 +180,8 @@ def test_a_comment_may_hold_tabs(read, line):
 
 
 def test_a_line_that_lacks_the_tabs_that_a_comment_has_is_named(read):
-    with pytest.raises(DataError, match=r"c:2:1: .*blank but not empty"):
-        read("# nine" + "\t" * 9 + "_\n   \n" + word(1), CONLLU)
+    with pytest.raises(DataError, match=r"c:3:1: .*blank but not empty"):
+        read("# nine" + "\t" * 9 + "_\n" + word(1) + "   \n" + word(1), CONLLU)
 
 
 def test_columns_end_a_sentence_at_a_line_of_white_space(read):
