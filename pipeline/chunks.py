@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.config import CorpusConfig
@@ -30,6 +31,18 @@ class Chunk:
 
     number: int
     data: bytes
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is UTF-8 without a NUL."""
+        try:
+            return b"\0" not in self.data and (self.data.isascii() or pl.Series([self.data]).cast(pl.String).len() == 1)
+        except pl.exceptions.PolarsError:
+            return False
+
+    def lines(self) -> pl.LazyFrame:
+        """Scan the physical lines: `number` in the file, `line`."""
+        return pl.scan_lines(self.data, row_index_name="number", row_index_offset=self.number)
 
 
 def chunks(path: Path, corpus: CorpusConfig) -> Iterator[Chunk]:

@@ -125,8 +125,7 @@ class _Part:
         """Add what stands on the lines that are wrong, which is seldom asked."""
         if wrong.is_empty():
             return wrong
-        lines = pl.scan_lines(self.chunk.data, row_index_name="number", row_index_offset=self.chunk.number)
-        return wrong.lazy().join(lines, on="number", how="left", maintain_order="left").collect()
+        return wrong.lazy().join(self.chunk.lines(), on="number", how="left", maintain_order="left").collect()
 
 
 def _split_plain(chunk: Chunk, columns: dict[str, str]) -> pl.DataFrame | None:
@@ -138,7 +137,7 @@ def _split_plain(chunk: Chunk, columns: dict[str, str]) -> pl.DataFrame | None:
     Returns:
         As `_split`.
     """
-    if b"\0" in chunk.data or not _is_utf8(chunk.data):
+    if not chunk.is_text:
         return None
     names = {"head": "id", "last": "misc", **columns}
     try:
@@ -165,13 +164,6 @@ def _split_plain(chunk: Chunk, columns: dict[str, str]) -> pl.DataFrame | None:
     return lines.drop("last") if is_whole and count_bytes(chunk.data, b"\t") == 9 * num_rows else None
 
 
-def _is_utf8(data: bytes) -> bool:
-    try:
-        return data.isascii() or pl.Series([data]).cast(pl.String) is not None
-    except pl.exceptions.PolarsError:
-        return False
-
-
 def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
     """Split lines one by one.
 
@@ -186,7 +178,7 @@ def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
     field = LINE.str.splitn("\t", 11).struct
     fields = {name: field[CONLLU_COLUMNS.index(column)] for name, column in columns.items()}
     is_comment = LINE.str.starts_with("#")
-    lines = pl.scan_lines(chunk.data, row_index_name="number", row_index_offset=chunk.number).select(
+    lines = chunk.lines().select(
         "number",
         head=pl.when(BLANK | is_comment).then(LINE).otherwise(field[0]),
         is_blank=BLANK,
@@ -198,8 +190,7 @@ def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
 
 
 def _broken(rows: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
-    wrong = find_broken(rows.lazy().with_columns(line=pl.lit("")), rules, "sentence").collect()
-    return wrong.drop("line")
+    return find_broken(rows.lazy().with_columns(line=pl.lit("")), rules, "sentence").drop("line").collect()
 
 
 def _place(rows: pl.DataFrame) -> pl.DataFrame:
