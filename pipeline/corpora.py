@@ -18,6 +18,7 @@ from pipeline.reading import (
     NUL,
     SEQUENCE_COLUMN,
     TOKEN_COLUMN,
+    Malformed,
     Reading,
     Rule,
     collect,
@@ -95,8 +96,9 @@ def read_columns(path: Path, corpus: CorpusConfig) -> Reading:
         *LABELLED,
         *map(filled, further),
     ]
-    skip = sift([find_broken(rows, rules, "sentence")], path, corpus)
-    return Reading(gather(rows, path, skip, corpus), len(skip))
+    malformed = Malformed(path, corpus)
+    skip = sift([find_broken(rows, rules, "sentence")], malformed)
+    return Reading(gather(rows, path, skip, corpus), malformed)
 
 
 def read_csv(path: Path, corpus: CorpusConfig) -> Reading:
@@ -147,8 +149,9 @@ def read_jsonl(path: Path, corpus: CorpusConfig) -> Reading:
     further = {name: get(key) for name, key in (per_token | per_sequence).items()}
     rows = rows.select("number", "line", **names, **further)
     rules = [*form.rules, *map(filled, per_sequence), *map(_parallel, per_token)]
-    skip = sift([wrong.with_columns(unit="number"), find_broken(rows, rules)], path, corpus)
-    return Reading(form.examples(keep(rows, path, skip), corpus), len(skip))
+    malformed = Malformed(path, corpus)
+    skip = sift([wrong.with_columns(unit="number"), find_broken(rows, rules)], malformed)
+    return Reading(form.examples(keep(rows, path, skip), corpus), malformed)
 
 
 def read_labelled_lines(path: Path, corpus: CorpusConfig) -> Reading:
@@ -157,8 +160,9 @@ def read_labelled_lines(path: Path, corpus: CorpusConfig) -> Reading:
     labels = {"label": corpus.columns.label} | {f"{SEQUENCE_COLUMN}{k}": v for k, v in corpus.columns.per_sequence.items()}
     columns = {name: parts[0].str.splitn(":", 2).struct[0] if kind == "coarse" else parts[0] for name, kind in labels.items()}
     rows = scan_lines(path, corpus).filter(~BLANK).with_columns(text=parts[1].str.strip_chars(), **columns)
-    skip = sift([find_broken(rows, [*WORDED, *LABELLED])], path, corpus)
-    return Reading(_text_examples(keep(rows, path, skip), corpus), len(skip))
+    malformed = Malformed(path, corpus)
+    skip = sift([find_broken(rows, [*WORDED, *LABELLED])], malformed)
+    return Reading(_text_examples(keep(rows, path, skip), corpus), malformed)
 
 
 def read_sktime_ts(path: Path, corpus: CorpusConfig) -> Reading:
@@ -178,14 +182,15 @@ def read_sktime_ts(path: Path, corpus: CorpusConfig) -> Reading:
         *NUMERIC,
         *LABELLED,
     ]
-    skip = sift([find_broken(rows, rules)], path, corpus)
+    malformed = Malformed(path, corpus)
+    skip = sift([find_broken(rows, rules)], malformed)
     # Long form, for polars does not transpose lists: a row per number, gathered again by step.
     long = keep(rows, path, skip).with_columns(dimension=pl.int_ranges(pl.col("values").list.len()))
     long = long.explode("values", "dimension").with_columns(step=pl.int_ranges(pl.col("values").list.len()))
     long = long.explode("values", "step").sort("number", "step", "dimension")
     steps = long.group_by("number", "id", "label", "step", maintain_order=True).agg("values")
     examples = steps.group_by("number", "id", "label", maintain_order=True).agg("values")
-    return Reading(_numeric_examples(examples, corpus), len(skip))
+    return Reading(_numeric_examples(examples, corpus), malformed)
 
 
 Reader = Callable[[Path, CorpusConfig], Reading]
@@ -222,8 +227,9 @@ def _read_table(records: pl.LazyFrame, cells: pl.Expr, path: Path, corpus: Corpu
     columns = {key: pl.col("cells").list.get(header.index(name), null_on_oob=True) for key, name in wanted.items()}
     rows = rows.filter(pl.col("number") > first["number"].item()).with_columns(**columns)
     ragged = Rule(pl.col("cells").list.len() != len(header), f"has not {len(header)} columns; fix: mend the line")
-    skip = sift([find_broken(rows, [*rules, ragged, *WORDED, *LABELLED, *map(filled, further)])], path, corpus)
-    return Reading(_text_examples(keep(rows, path, skip), corpus), len(skip))
+    malformed = Malformed(path, corpus)
+    skip = sift([find_broken(rows, [*rules, ragged, *WORDED, *LABELLED, *map(filled, further)])], malformed)
+    return Reading(_text_examples(keep(rows, path, skip), corpus), malformed)
 
 
 def _undecodable(lines: pl.LazyFrame, record: pl.Expr, path: Path) -> list[int]:

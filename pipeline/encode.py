@@ -7,21 +7,23 @@ characters; numeric corpora have `values` in place of `tokens`.
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.config import UNKNOWN_ID, Sizes, Target
+from models.config import IGNORED, UNKNOWN_ID, Sizes, Target
 from pipeline.config import CAPITALISATION, CorpusConfig, EncodeConfig, VectorsConfig
-from pipeline.examples import Examples
+from pipeline.examples import ArrayFile
 from pipeline.layout import Layout
 from pipeline.reading import SEQUENCE_COLUMN, TOKEN_COLUMN
 from pipeline.vectors import VECTOR_READERS, VectorTable
 from pipeline.vocab import CAPITALISATIONS, RESERVED, Vocab, ranked_values
-from pipeline.words import find_contractions
+from pipeline.words import count_units, find_contractions
 
 SPLITS = ("train", "val", "test")
 
@@ -39,21 +41,19 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     out_dir = layout.encoded_dir
     shutil.rmtree(out_dir, ignore_errors=True)
     out_dir.mkdir(parents=True)
-    is_text = not corpus.is_numeric
+    counts = {} if corpus.is_numeric else {split: _count(frame, "tokens", "form") for split, frame in frames.items()}
     vector_table = _open_vectors(vectors, layout.raw_dir / "vectors") if vectors is not None else None
-    vocab = replace(_build_vocab(frames["train"], config, is_text), columns=_further_vocabs(frames["train"], corpus))
+    vocab = _build_vocab(frames["train"], counts.get("train"), corpus, config)
     num_counted = len(vocab.words)
     if vector_table is not None:
         vocab = vocab.with_words(vector_table.words.head(config.vector_words))
     vocab.save(out_dir / "vocab.json")
-    forms = _write_forms(frames, vocab, out_dir) if is_text else None
-    vector_size = 0
-    for split, frame in frames.items():
-        vector_size = _write_split(frame, vocab, forms, out_dir / split)
-    sizes = _sizes(corpus, vocab, vector_size, len(vocab.words) - num_counted)
-    coverage = _write_vectors(vector_table, vocab, frames, out_dir) if vector_table is not None else None
-    lost = {split: _lost_share(layout.prepared_dir / f"{split}.parquet", out_dir / split) for split in SPLITS}
-    unknown = {split: _unknown_share(out_dir, split) for split in SPLITS} if is_text else None
+    forms = _write_forms(counts, vocab, out_dir) if counts else None
+    written = {split: _write_split(frame, vocab, forms, out_dir / split) for split, frame in frames.items()}
+    sizes = _sizes(corpus, vocab, written["train"].width, len(vocab.words) - num_counted)
+    coverage = _write_vectors(vector_table, vocab, counts, out_dir) if vector_table is not None else None
+    lost = {split: round(1 - numbers.kept / numbers.steps, 4) for split, numbers in written.items()}
+    unknown = {split: _unknown_share(forms, counts[split]) for split in SPLITS} if forms is not None else None
     max_length = config.max_length if corpus.task == "classification" else None
     cut = {"max_length": max_length, "truncating": config.truncating, "lost_steps": lost}
     summary = {"sizes": asdict(sizes), **cut, "unknown_words": unknown, "vector_coverage": coverage}
@@ -70,22 +70,19 @@ def _print_shares(pipeline: str, known: dict[str, dict[str, float] | None]) -> N
             print(f"{pipeline}: {what}: " + ", ".join(f"{split} {share:.1%}" for split, share in shares.items()))
 
 
-def _lost_share(prepared: Path, encoded_dir: Path) -> float:
-    """Give the share of a split's steps that truncation took."""
-    steps = pl.coalesce(pl.col("tokens").list.len(), pl.col("values").list.len()).sum()
-    kept = int(np.load(encoded_dir / "offsets.npy")[-1])
-    return round(1 - kept / pl.scan_parquet(prepared).select(steps).collect().item(), 4)
-
-
-def _unknown_share(out_dir: Path, split: str) -> float:
+def _unknown_share(forms: pl.DataFrame, counts: pl.DataFrame) -> float:
     """Give the share of a split's words, repeats counted, that share the unknown word's row."""
-    examples = Examples.open(out_dir, split)
-    assert examples.tokens is not None and examples.forms is not None
-    return round(float((examples.forms.word_ids[examples.tokens] == UNKNOWN_ID).mean()), 4)
+    unknown = forms.filter(pl.col("word_id") == UNKNOWN_ID)
+    return _share(counts.join(unknown, on="form", how="semi"), counts)
+
+
+def _share(part: pl.DataFrame, counts: pl.DataFrame) -> float:
+    return round(int(part["len"].sum()) / int(counts["len"].sum()), 4)
 
 
 def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFrame:
-    frame = pl.scan_parquet(path)
+    """Scan a split, cut to length; `steps` is how long each sequence was."""
+    frame = pl.scan_parquet(path).with_columns(steps=pl.coalesce(pl.col("tokens").list.len(), pl.col("values").list.len()))
     if corpus.task != "classification" or config.max_length is None:
         return frame
     sequences = pl.col("tokens", "values", "written", f"^{TOKEN_COLUMN}.*$").list
@@ -94,11 +91,29 @@ def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFram
     )
 
 
-def _further_vocabs(train: pl.LazyFrame, corpus: CorpusConfig) -> dict[str, list[str]]:
-    columns = corpus.columns
-    lists = {name: train.select(entry=f"{TOKEN_COLUMN}{name}").explode("entry") for name in columns.per_token}
-    singles = {name: train.select(entry=f"{SEQUENCE_COLUMN}{name}") for name in columns.per_sequence}
-    return {name: ranked_values(values) for name, values in (lists | singles).items()}
+def _count(frame: pl.LazyFrame, column: str, name: str) -> pl.DataFrame:
+    """Count the distinct values of a column, which may hold lists: `name`, `len`."""
+    values = frame.select(pl.col(column).alias(name))
+    if values.collect_schema()[name] == pl.List:
+        values = values.explode(name)
+    return values.group_by(name).len().collect(engine="streaming")
+
+
+def _build_vocab(train: pl.LazyFrame, forms: pl.DataFrame | None, corpus: CorpusConfig, config: EncodeConfig) -> Vocab:
+    columns = [f"{TOKEN_COLUMN}{name}" for name in corpus.columns.per_token]
+    columns += [f"{SEQUENCE_COLUMN}{name}" for name in corpus.columns.per_sequence]
+    further = {column.partition(":")[2]: ranked_values(_count(train, column, "entry")) for column in columns}
+    no_forms = pl.DataFrame(schema={"form": pl.String, "len": pl.UInt32})
+    vocab = Vocab.build(no_forms if forms is None else forms, _count(train, "labels", "label"), config)
+    contractions = {} if forms is None else find_contractions(_units(train), forms)
+    return replace(vocab, contractions=contractions, columns=further)
+
+
+def _units(train: pl.LazyFrame) -> pl.DataFrame:
+    """Count what is written as one word and read as several, which only some corpora have."""
+    examples = train.filter(pl.col("written").list.drop_nulls().list.len() > 0).select(token="tokens", written="written")
+    counts = [count_units(batch.explode("token", "written")) for batch in examples.collect_batches(engine="streaming")]
+    return pl.concat([count_units(pl.DataFrame(schema={"token": pl.String, "written": pl.String})), *counts])
 
 
 def _sizes(corpus: CorpusConfig, vocab: Vocab, vector_size: int, num_fixed: int) -> Sizes:
@@ -119,72 +134,98 @@ def _sizes(corpus: CorpusConfig, vocab: Vocab, vector_size: int, num_fixed: int)
     )
 
 
-def _build_vocab(train: pl.LazyFrame, config: EncodeConfig, is_text: bool) -> Vocab:
-    labels = train.select(pl.col("labels").alias("label")).explode("label")
-    if not is_text:
-        return Vocab.build(pl.LazyFrame(schema={"token": pl.String}), labels, config)
-    words = _words(train)
-    return replace(Vocab.build(words, labels, config), contractions=find_contractions(words))
-
-
-def _words(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Give a row per word: `token`, and `written`, which only some corpora have."""
-    written = pl.coalesce("written", pl.lit(None, pl.String).repeat_by(pl.col("tokens").list.len()))
-    return frame.select(token="tokens", written=written).explode("token", "written")
-
-
-def _write_forms(frames: dict[str, pl.LazyFrame], vocab: Vocab, out_dir: Path) -> pl.DataFrame:
-    """Number the distinct word forms of all splits, in order of text, and write what the network reads of them."""
-    every = pl.concat([frame.select(pl.col("tokens").alias("form")).explode("form") for frame in frames.values()])
-    forms = every.unique().sort("form").collect(engine="streaming").with_row_index("index")
-    encoded = vocab.encode_forms(forms["form"])
+def _write_forms(counts: dict[str, pl.DataFrame], vocab: Vocab, out_dir: Path) -> pl.DataFrame:
+    """Write what the network reads of the distinct word forms of all splits, in order of text: `form`, `word_id`."""
+    forms = pl.concat([each["form"] for each in counts.values()]).unique().sort()
+    encoded = vocab.encode_forms(forms)
     (out_dir / "forms").mkdir()
     for name, array in vars(encoded).items():
         np.save(out_dir / "forms" / f"{name}.npy", array)
-    return forms
+    return pl.DataFrame({"form": forms, "word_id": encoded.word_ids})
 
 
-def _write_split(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None, out_dir: Path) -> int:
-    """Write one split; returns the numbers per step of a numeric corpus, 0 for text."""
-    out_dir.mkdir()
-    column = "tokens" if forms is not None else "values"
-    lengths = frame.select(pl.col(column).list.len().cast(pl.Int64)).collect().to_series().to_numpy()
-    np.save(out_dir / "offsets.npy", np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
-    labels = frame.select("labels").explode("labels").collect().to_series()
-    np.save(out_dir / "labels.npy", vocab.encode_labels(labels))
-    _write_further(frame, vocab, out_dir)
+@dataclass
+class _Written:
+    """What was written of a split: steps before they were cut off, steps kept, and the numbers per step; 0 for text."""
+
+    steps: int = 0
+    kept: int = 0
+    width: int = 0
+
+
+def _write_split(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None, out_dir: Path) -> _Written:
+    """Write one split, batch by batch."""
+    sources = _sources(frame, vocab, forms)
+    main = "tokens" if forms is not None else "values"
+    for folder in ("per_token", "per_sequence"):
+        (out_dir / folder).mkdir(parents=True)
+    files = {name: ArrayFile(out_dir / f"{name}.npy") for name in ("offsets", *sources)}
+    files["offsets"].append(np.zeros(1, np.int64))
+    written = _Written()
+    # Ids come from an Enum, whose entries are looked up in a table that is made once.
+    query = frame.select("steps", **{name: source.column for name, source in sources.items()})
+    for batch in query.collect_batches(maintain_order=True, engine="streaming"):
+        ends = written.kept + batch[main].list.len().to_numpy().astype(np.int64).cumsum()
+        files["offsets"].append(ends)
+        written.kept, written.steps = int(ends[-1]), written.steps + int(batch["steps"].sum())
+        for name, source in sources.items():
+            files[name].append(source.array(batch[name]))
+    for file in files.values():
+        file.close()
+    if forms is None:
+        written.width = int(np.load(out_dir / "values.npy", mmap_mode="r").shape[1])
+    return written
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A column of a split, and how what it gives becomes an array."""
+
+    column: pl.Expr
+    array: Callable[[pl.Series], NDArray[Any]]
+
+
+def _sources(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None) -> dict[str, _Source]:
+    """Name the arrays of a split after their files."""
+    sources = {"labels": _ids("labels", vocab.labels, IGNORED, is_list=True)}
     if forms is not None:
-        tokens = frame.select(pl.col("tokens").alias("form")).explode("form")
-        joined = tokens.join(forms.lazy(), on="form", how="left", maintain_order="left").collect()
-        np.save(out_dir / "tokens.npy", joined["index"].to_numpy().astype(np.int32))
-        return 0
-    steps = frame.select("values").explode("values").collect().to_series()
-    values = np.stack(steps.to_list()).astype(np.float32)
-    np.save(out_dir / "values.npy", values)
-    return int(values.shape[1])
+        sources["tokens"] = _ids("tokens", forms["form"], UNKNOWN_ID, is_list=True)
+    else:
+        sources["values"] = _Source(pl.col("values"), _to_matrix)
+    for column in frame.collect_schema().names():
+        prefix, is_further, name = column.partition(":")
+        if is_further:
+            is_list = f"{prefix}:" == TOKEN_COLUMN
+            folder = "per_token" if is_list else "per_sequence"
+            sources[f"{folder}/{name}"] = _ids(column, vocab.columns[name], UNKNOWN_ID, is_list=is_list)
+    return sources
 
 
-def _write_further(frame: pl.LazyFrame, vocab: Vocab, out_dir: Path) -> None:
-    """Write the further columns of one split."""
-    for prefix, folder in ((TOKEN_COLUMN, "per_token"), (SEQUENCE_COLUMN, "per_sequence")):
-        (out_dir / folder).mkdir()
-        for column in frame.collect_schema().names():
-            if column.startswith(prefix):
-                name = column.removeprefix(prefix)
-                entries = frame.select(entry=column)
-                values = (entries.explode("entry") if prefix == TOKEN_COLUMN else entries).collect().to_series()
-                np.save(out_dir / folder / f"{name}.npy", vocab.encode_column(name, values))
+def _ids(column: str, entries: Sequence[str] | pl.Series, missing: int, *, is_list: bool) -> _Source:
+    kind: pl.DataType = pl.Enum(pl.Series(entries, dtype=pl.String))
+    cast = pl.col(column).cast(pl.List(kind) if is_list else kind, strict=False)
+
+    def array(values: pl.Series) -> NDArray[np.int32]:
+        flat = values.explode() if is_list else values
+        return flat.to_physical().cast(pl.Int32).fill_null(missing).to_numpy()
+
+    return _Source(cast, array)
+
+
+def _to_matrix(values: pl.Series) -> NDArray[np.float32]:
+    steps = values.explode()
+    return steps.explode().to_numpy().astype(np.float32).reshape(len(steps), -1)
 
 
 def _open_vectors(config: VectorsConfig, folder: Path) -> VectorTable:
     return VECTOR_READERS[config.format](folder, config.file, config.index)
 
 
-def _write_vectors(table: VectorTable, vocab: Vocab, frames: dict[str, pl.LazyFrame], out_dir: Path) -> dict[str, float]:
+def _write_vectors(table: VectorTable, vocab: Vocab, counts: dict[str, pl.DataFrame], out_dir: Path) -> dict[str, float]:
     """Write the vectors of a vocabulary's words; returns the coverage of every split."""
     index = table.words.to_frame().with_row_index("row")
     np.save(out_dir / "vectors.npy", _rows_for(vocab.words, table, index))
-    return {split: _coverage(frame, vocab, index) for split, frame in frames.items()}
+    return {split: _coverage(each, vocab, index) for split, each in counts.items()}
 
 
 def _rows_for(words: tuple[str, ...], table: VectorTable, index: pl.DataFrame) -> NDArray[np.float32]:
@@ -199,10 +240,8 @@ def _rows_for(words: tuple[str, ...], table: VectorTable, index: pl.DataFrame) -
     return vectors
 
 
-def _coverage(frame: pl.LazyFrame, vocab: Vocab, index: pl.DataFrame) -> float:
+def _coverage(counts: pl.DataFrame, vocab: Vocab, index: pl.DataFrame) -> float:
     """Give the share of a split's words, repeats counted, whose row of the word table came from the vectors."""
-    words = frame.select(pl.col("tokens").alias("word")).explode("word")
-    if vocab.lowercase:
-        words = words.select(pl.col("word").str.to_lowercase())
-    covered = pl.Series(list(vocab.words)).to_frame("word").join(index, on="word", how="semi")["word"]
-    return round(float(words.select(pl.col("word").is_in(covered.implode()).mean()).collect().item()), 4)
+    covered = pl.DataFrame({"word": list(vocab.words)}).join(index, on="word", how="semi")
+    words = counts.with_columns(word=pl.col("form").str.to_lowercase() if vocab.lowercase else pl.col("form"))
+    return _share(words.join(covered, on="word", how="semi"), counts)

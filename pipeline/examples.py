@@ -13,6 +13,37 @@ Rows = NDArray[np.int64]
 """Numbers of sequences in a split, or where each begins."""
 
 
+class ArrayFile:
+    """A .npy file written piece by piece, along its first axis."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._length = 0
+        self._kind: tuple[np.dtype[Any], tuple[int, ...]] | None = None
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Write a piece; all have the dtype and the further axes of the first."""
+        if self._kind is None:
+            self._kind = part.dtype, part.shape[1:]
+            self._write_header()
+        assert self._kind == (part.dtype, part.shape[1:])
+        part.tofile(self._file)
+        self._length += len(part)
+
+    def close(self) -> None:
+        """Say in the header how long the array has become; numpy leaves room for that."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        assert self._kind is not None
+        dtype, shape = self._kind
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (self._length, *shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        self._file.flush()
+
+
 @dataclass(frozen=True)
 class FormTable:
     """Distinct word forms: word ids (F,), characters (N,), where those begin (F + 1,), and how they are capitalised (F,)."""

@@ -6,14 +6,20 @@ of rows, and the same text never stands on both sides of it.
 
 import hashlib
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import polars as pl
 
-from pipeline.config import CorpusConfig, SplitConfig
+from pipeline.config import CorpusConfig, Part, SplitConfig
 from pipeline.corpora import READERS
 from pipeline.errors import DataError
 from pipeline.layout import Layout
+
+SPLITS = ("train", "val", "test")
+# Small enough that few examples wait in memory for the rest of their group.
+_GROUP_ROWS = 20_000
 
 
 def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout) -> None:
@@ -23,54 +29,49 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout) -> None:
         DataError: a file can not be read, or a split has no examples.
     """
     readings = {part: READERS[corpus.format](layout.raw_dir / name, corpus) for part, name in corpus.splits.items()}
-    frames = {str(part): reading.frame for part, reading in readings.items()}
-    layout.prepared_dir.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(layout.prepared_dir, ignore_errors=True)
+    layout.prepared_dir.mkdir(parents=True)
+    for part, reading in readings.items():
+        _write(cut(reading.frame, part, set(readings), split, corpus.group), layout.prepared_dir)
     summary: dict[str, dict[str, int]] = {"skipped": {str(part): reading.skipped for part, reading in readings.items()}}
-    for name, frame in cut(frames, split, corpus.group).items():
+    for name in SPLITS:
         path = layout.prepared_dir / f"{name}.parquet"
-        _write(frame, path)
-        counts = _count(path)
-        if not counts["examples"]:
-            raise DataError(f"{path}:1:1: has no examples; {len(frames)} files were read; fix: change `split` in params.yaml")
-        summary[name] = counts
+        if not path.exists():
+            raise DataError(f"{path}:1:1: has no examples; {len(readings)} files were read; fix: change `split` in params.yaml")
+        summary[name] = counts = _count(path)
         print(f"{layout.pipeline}: {name}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
     (layout.prepared_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
 
-def cut(frames: dict[str, pl.LazyFrame], split: SplitConfig, group: str | None) -> dict[str, pl.LazyFrame]:
-    """Give train, val and test of what a corpus has: all of them, `all` alone, or `train` with or without the others.
+def cut(frame: pl.LazyFrame, part: Part, parts: set[Part], split: SplitConfig, group: str | None) -> pl.LazyFrame:
+    """Add `split`, of train, val and test, to the examples of one part of a corpus.
 
     Args:
-        frames: part of the corpus -> its examples.
+        frame: the examples of the part.
+        part: `all` is cut in three; what the corpus lacks is cut from `train`; the others stay whole.
+        parts: all that the corpus has.
         split: the shares to cut.
         group: a pattern whose first group, found in an id, names a document, which stays whole.
     """
-    if "all" in frames:
-        drawn = _drawn(frames["all"], split.seed, group)
-        is_test, is_val = pl.col("drawn") < split.test, pl.col("drawn") < split.test + split.val
-        parts = {"train": drawn.filter(~is_val), "val": drawn.filter(is_val & ~is_test), "test": drawn.filter(is_test)}
-    else:
-        missing = {"val": split.val, "test": split.test}
-        drawn = _drawn(frames["train"], split.seed, group)
-        parts, start = {}, 0.0
-        for name, share in missing.items():
-            if name in frames:
-                parts[name] = _drawn(frames[name], split.seed, group)
-            else:
-                parts[name] = drawn.filter(pl.col("drawn").is_between(start, start + share, closed="left"))
-                start += share
-        parts["train"] = drawn.filter(pl.col("drawn") >= start)
-    return {name: parts[name].sort("drawn", "id").drop("drawn") for name in ("train", "val", "test")}
+    shares = {"test": split.test, "val": split.val} if part == "all" else {"val": split.val, "test": split.test}
+    shares = {name: share for name, share in shares.items() if name not in parts}
+    if part in ("val", "test") or not shares:
+        return frame.with_columns(split=pl.lit(part))
+    name, start = pl.lit("train"), 0.0
+    for other, share in shares.items():
+        name = pl.when(pl.col("split").is_between(start, start + share, closed="left")).then(pl.lit(other)).otherwise(name)
+        start += share
+    return frame.with_columns(split=_drawn(split.seed, group)).with_columns(split=name)
 
 
-def _drawn(frame: pl.LazyFrame, seed: int, group: str | None) -> pl.LazyFrame:
-    """Add `drawn`, from 0 to 1, which follows from the seed and an example's document, or else its content."""
+def _drawn(seed: int, group: str | None) -> pl.Expr:
+    """Draw a number from 0 to 1, which follows from the seed and an example's document, or else its content."""
     content = pl.coalesce(
         pl.col("tokens").list.join(" "),
         pl.col("values").list.eval(pl.element().list.eval(pl.element().cast(pl.String)).list.join(",")).list.join(";"),
     )
     key = content if group is None else pl.coalesce(pl.col("id").str.extract(group), content)
-    return frame.with_columns(key.map_batches(lambda keys: _hash(keys, seed), return_dtype=pl.Float64).alias("drawn"))
+    return key.map_batches(lambda keys: _hash(keys, seed), return_dtype=pl.Float64, is_elementwise=True)
 
 
 def _hash(keys: pl.Series, seed: int) -> pl.Series:
@@ -79,19 +80,26 @@ def _hash(keys: pl.Series, seed: int) -> pl.Series:
     return pl.Series([int.from_bytes(digest, "big") / 2**64 for digest in digests], dtype=pl.Float64)
 
 
-def _write(frame: pl.LazyFrame, path: Path) -> None:
-    """Stream a frame to disk; a half-written file never has the name."""
-    partial = path.with_name(path.name + ".partial")
+def _write(frame: pl.LazyFrame, folder: Path) -> None:
+    """Stream examples to the files of their splits; a half-written file never has the name."""
+    partial = Path(tempfile.mkdtemp(prefix=".partial", dir=folder))
     try:
-        frame.sink_parquet(partial)
-        partial.rename(path)
+        files = pl.PartitionBy(
+            partial, key="split", include_key=False, file_path_provider=lambda file: f"{file.partition_keys.item()}.parquet"
+        )
+        frame.sink_parquet(files, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS)
+        for path in partial.iterdir():
+            path.rename(folder / path.name)
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(partial)
 
 
 def _count(path: Path) -> dict[str, int]:
     frame = pl.scan_parquet(path)
     steps = pl.coalesce(pl.col("tokens").list.len(), pl.col("values").list.len())
-    labels = frame.select(pl.col("labels").explode()).collect().to_series().n_unique()
-    examples, tokens = frame.select(pl.len(), steps.sum().alias("steps")).collect().row(0)
-    return {"examples": examples, "steps": tokens or 0, "labels": labels}
+    queries = [
+        frame.select(pl.len().alias("examples"), steps.sum().alias("steps")),
+        frame.select(pl.col("labels").explode()).unique().select(pl.len().alias("labels")),
+    ]
+    counts, labels = pl.collect_all(queries, engine="streaming")
+    return {**counts.row(0, named=True), **labels.row(0, named=True)}

@@ -6,11 +6,12 @@ out the example where `skip_malformed` says so. Nothing is normalised: a word co
 
 import codecs
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from pipeline.config import CorpusConfig
 from pipeline.errors import DataError
@@ -43,17 +44,59 @@ BLANK = LINE.str.strip_chars() == ""
 _log = logging.getLogger(__name__)
 
 
+@dataclass
+class Malformed:
+    """What of a file is malformed: the first stops the reading or, where the corpus says so, all is left out and counted."""
+
+    path: Path
+    corpus: CorpusConfig
+    count: int = 0
+    first: str = ""
+
+    def sift(self, wrong: pl.DataFrame) -> list[int]:
+        """Give the units to leave out.
+
+        Args:
+            wrong: rows as `find_broken` gives them, in any order.
+
+        Raises:
+            DataError: naming the first line that is wrong.
+        """
+        if wrong.is_empty():
+            return []
+        wrong = wrong.sort("number", maintain_order=True).unique("number", keep="first", maintain_order=True)
+        number, line, problem = wrong.select("number", "line", "problem").row(0)
+        more = f" (and {len(wrong) - 1:,} more lines)" if len(wrong) > 1 else ""
+        text = f"{self.path}:{number}:1: {line[:60]!r} {problem}{more}"
+        if not self.corpus.skip_malformed:
+            raise DataError(text)
+        units: list[int] = wrong["unit"].unique().to_list()
+        self.count += len(units)
+        self.first = self.first or text
+        return units
+
+    def report(self) -> None:
+        """Warn of what was left out."""
+        if self.count:
+            _log.warning("%d malformed examples left out; the first: %s", self.count, self.first)
+
+
 @dataclass(frozen=True)
 class Reading:
     """What a file holds.
 
     Attributes:
         frame: the examples, in `EXAMPLE_SCHEMA`, in the order of the file.
-        skipped: examples left out as malformed.
+        malformed: what is left out; some readers know it when the frame has been read.
     """
 
     frame: pl.LazyFrame
-    skipped: int
+    malformed: Malformed
+
+    @property
+    def skipped(self) -> int:
+        """Examples left out as malformed."""
+        return self.malformed.count
 
 
 @dataclass(frozen=True)
@@ -61,15 +104,14 @@ class Rule:
     """When a row is broken, and the text for it: what; why; fix."""
 
     broken: pl.Expr
-    text: str
+    text: str | pl.Expr
 
 
 NUL = Rule(LINE.str.contains("\0", literal=True), "holds a NUL; it is no text; fix: take the byte out")
-_TWICE = Rule(pl.lit(True), "names a sentence twice; a sent_id is unique in its file; fix: give it another")
 
 
-def scan_lines(path: Path, corpus: CorpusConfig) -> pl.LazyFrame:
-    """Scan the physical lines, without CR and byte order mark: `number` from 1, `line`."""
+def check_text(path: Path, corpus: CorpusConfig) -> bytes:
+    """Refuse what is no file of text; gives its first bytes."""
     if not path.is_file():
         raise DataError(f"{path}:1:1: is no file; the corpus names it in `splits`; fix: fetch again or mend the name")
     with path.open("rb") as file:
@@ -79,6 +121,12 @@ def scan_lines(path: Path, corpus: CorpusConfig) -> pl.LazyFrame:
     wide = next((name for bom, name in _WIDE.items() if head.startswith(bom)), None)
     if wide is not None:
         raise DataError(f"{path}:1:1: is {wide}; files are read as {corpus.encoding}; fix: save it as UTF-8")
+    return head
+
+
+def scan_lines(path: Path, corpus: CorpusConfig) -> pl.LazyFrame:
+    """Scan the physical lines, without CR and byte order mark: `number` from 1, `line`."""
+    head = check_text(path, corpus)
     # polars reads UTF-8 alone; a latin-1 file, rare and small, is turned in memory.
     source = path if corpus.encoding == "utf8" else path.read_bytes().decode("latin-1").encode()
     lines = pl.scan_lines(source, glob=False, row_index_name="number", row_index_offset=1)
@@ -95,35 +143,24 @@ def number_sentences(lines: pl.LazyFrame) -> pl.LazyFrame:
 
 def find_broken(rows: pl.LazyFrame, rules: Sequence[Rule], unit: str = "number") -> pl.LazyFrame:
     """Find the rows that break a rule: `number`, `line`, `problem`, and in `unit` what goes with a broken row."""
-    problem = pl.coalesce(*[pl.when(rule.broken).then(pl.lit(rule.text)) for rule in rules])
-    rows = rows.with_columns(problem=problem, unit=pl.col(unit))
-    return rows.filter(pl.col("problem").is_not_null()).select("number", "line", "unit", "problem")
+    flags = {f"broken {place}": rule.broken for place, rule in enumerate(rules)}
+    problem = pl.coalesce(
+        pl.when(flag).then(rule.text if isinstance(rule.text, pl.Expr) else pl.lit(rule.text))
+        for flag, rule in zip(flags, rules, strict=True)
+    )
+    broken = rows.with_columns(**flags).filter(pl.any_horizontal(*flags))
+    return broken.select("number", "line", unit=pl.col(unit), problem=problem)
 
 
-def sift(problems: Sequence[pl.LazyFrame], path: Path, corpus: CorpusConfig, ids: pl.LazyFrame | None = None) -> list[int]:
-    """Stop at the first problem or, where the corpus says so, give the units to leave out.
-
-    Args:
-        ids: `id` and its `sentence`; none may come twice.
+def sift(problems: Sequence[pl.LazyFrame], malformed: Malformed) -> list[int]:
+    """Stop at the first problem or, where the corpus says so, give the units to leave out, and warn.
 
     Raises:
         DataError: naming the line.
     """
-    found = collect([*problems, *([ids] if ids is not None else [])], path)
-    if ids is not None:
-        twice = found.pop().filter(~pl.col("id").is_first_distinct())
-        found.append(find_broken(twice.lazy(), [_TWICE], "sentence").collect())
-    wrong = pl.concat(found, how="diagonal_relaxed").sort("number")
-    if wrong.is_empty():
-        return []
-    number, line, problem = wrong.select("number", "line", "problem").row(0)
-    more = f" (and {len(wrong) - 1:,} more lines)" if len(wrong) > 1 else ""
-    text = f"{path}:{number}:1: {line[:60]!r} {problem}{more}"
-    if not corpus.skip_malformed:
-        raise DataError(text)
-    units: list[int] = wrong["unit"].unique().to_list()
-    _log.warning("%d malformed examples left out; the first: %s", len(units), text)
-    return units
+    skip = malformed.sift(pl.concat(collect(problems, malformed.path), how="diagonal_relaxed"))
+    malformed.report()
+    return skip
 
 
 def collect(frames: Sequence[pl.LazyFrame], path: Path) -> list[pl.DataFrame]:
@@ -156,10 +193,11 @@ def first_row(rows: pl.LazyFrame, path: Path) -> pl.DataFrame:
 
 def keep(rows: pl.LazyFrame, path: Path, skip: list[int]) -> pl.LazyFrame:
     """Leave out the rows numbered in `skip` and name each other one after its place in the file."""
-    return rows.filter(~pl.col("number").is_in(skip)).with_columns(id=_place(path))
+    return rows.filter(~pl.col("number").is_in(skip)).with_columns(id=place(path))
 
 
-def _place(path: Path) -> pl.Expr:
+def place(path: Path) -> pl.Expr:
+    """Name an example after the line where it begins."""
     return pl.format("{}:{}", pl.lit(path.name), pl.col("number"))
 
 
@@ -177,7 +215,7 @@ def gather(rows: pl.LazyFrame, path: Path, skip: list[int], corpus: CorpusConfig
         **{name: pl.col(name) if kind == pl.List else pl.col(name).first() for name, kind in further_schema(corpus).items()},
     )
     is_named = pl.col("sent_id").fill_null("") != ""
-    return to_schema(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(_place(path))), corpus)
+    return to_schema(grouped.with_columns(id=pl.when(is_named).then("sent_id").otherwise(place(path))), corpus)
 
 
 def further_schema(corpus: CorpusConfig) -> dict[str, pl.DataType]:
@@ -200,3 +238,20 @@ def filled(name: str) -> Rule:
     return Rule(
         ~pl.col(name).fill_null("").str.contains(r"\S"), f"has no {short}; the corpus names it in `columns`; fix: fill it in"
     )
+
+
+def stream(batches: Callable[[], Iterator[pl.DataFrame]], corpus: CorpusConfig) -> pl.LazyFrame:
+    """Make a lazy frame of examples of what reads them batch by batch."""
+
+    def source(
+        columns: list[str] | None, predicate: pl.Expr | None, num_rows: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for batch in batches():
+            part = batch if num_rows is None else batch.head(num_rows)
+            num_rows = None if num_rows is None else num_rows - len(part)
+            part = part if predicate is None else part.filter(predicate)
+            yield part if columns is None else part.select(columns)
+            if num_rows == 0:
+                return
+
+    return register_io_source(source, schema=EXAMPLE_SCHEMA | further_schema(corpus))

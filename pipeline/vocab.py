@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,22 @@ class Vocab:
     columns: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, tokens: pl.LazyFrame, labels: pl.LazyFrame, config: EncodeConfig) -> "Vocab":
-        """Count the train split: most frequent first, then by text.
+    def build(cls, forms: pl.DataFrame, labels: pl.DataFrame, config: EncodeConfig) -> "Vocab":
+        """Rank what the train split has: most frequent first, then by text.
 
         Args:
-            tokens: one column `token`, a row per word of the train split.
-            labels: one column `label`, a row per label of the train split.
+            forms: its distinct words `form` and how often each comes, `len`.
+            labels: the same of `label`.
         """
-        word = pl.col("token").str.to_lowercase() if config.lowercase else pl.col("token")
-        words = _ranked(tokens.select(word.alias("entry")), config.min_count)
+        word = pl.col("form").str.to_lowercase() if config.lowercase else pl.col("form")
+        words = _ranked(forms.select("len", entry=word), config.min_count)
         if config.max_words is not None:
             words = words.head(config.max_words)
-        chars = _ranked(tokens.select(pl.col("token").str.split("").alias("entry")).explode("entry"))
+        chars = _ranked(forms.select("len", entry=pl.col("form").str.split("")).explode("entry"))
         return cls(
             words=RESERVED + tuple(words),
             chars=RESERVED + tuple(chars),
-            labels=tuple(_ranked(labels.select(pl.col("label").alias("entry")))),
+            labels=tuple(_ranked(labels.select("len", entry="label"))),
             lowercase=config.lowercase,
             max_word_length=config.max_word_length,
         )
@@ -74,7 +74,7 @@ class Vocab:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=0), encoding="utf-8")
+        path.write_text(json.dumps(vars(self), ensure_ascii=False, indent=0), encoding="utf-8")
 
     def encode_forms(self, forms: pl.Series) -> FormTable:
         """Turn distinct word forms into ids; every form has at least one character."""
@@ -109,11 +109,11 @@ class Vocab:
         return _id_table(self.chars)
 
 
-def ranked_values(values: pl.LazyFrame) -> list[str]:
+def ranked_values(values: pl.DataFrame) -> list[str]:
     """Give a further column's vocabulary.
 
     Args:
-        values: one column `entry`, a row per value in the train split.
+        values: what the train split has, `entry`, and how often, `len`.
     """
     return [*RESERVED, *_ranked(values)]
 
@@ -139,9 +139,10 @@ def _capitalisation(forms: pl.Series) -> NDArray[np.int32]:
     return _lookup(kinds, _id_table(CAPITALISATIONS), UNKNOWN_ID)
 
 
-def _ranked(entries: pl.LazyFrame, min_count: int = 1) -> pl.Series:
-    counts = entries.group_by("entry").len().filter(pl.col("len") >= min_count, ~pl.col("entry").is_in(RESERVED))
-    return counts.sort(["len", "entry"], descending=[True, False]).collect(engine="streaming")["entry"]
+def _ranked(counts: pl.DataFrame, min_count: int = 1) -> pl.Series:
+    totals = counts.group_by("entry").agg(pl.col("len").sum())
+    kept = totals.filter(pl.col("len") >= min_count, ~pl.col("entry").is_in(RESERVED))
+    return kept.sort("len", "entry", descending=[True, False])["entry"]
 
 
 def _id_table(entries: Sequence[str]) -> pl.DataFrame:

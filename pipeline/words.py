@@ -27,21 +27,46 @@ def tokenize(text: pl.Expr) -> pl.Expr:
     return text.str.extract_all(_TOKEN)
 
 
-def find_contractions(words: pl.LazyFrame) -> dict[str, list[str]]:
+def count_units(words: pl.DataFrame) -> pl.DataFrame:
+    """Count what is written as one word and read as several, in lower case: `written`, `parts`, `len`.
+
+    Args:
+        words: a row per word of whole sentences, in order: `token`, and `written` as in `EXAMPLE_SCHEMA`.
+    """
+    parts = words.filter(pl.col("written").is_not_null()).select(
+        unit=(pl.col("written") != "").cum_sum(),
+        written=pl.col("written").str.to_lowercase(),
+        token=pl.col("token").str.to_lowercase(),
+    )
+    units = parts.group_by("unit", maintain_order=True).agg(pl.col("written").first(), parts="token")
+    return units.group_by("written", "parts").len()
+
+
+def find_contractions(units: pl.DataFrame, forms: pl.DataFrame) -> dict[str, list[str]]:
     """Learn what is mostly a contraction, and of which words, from sentences that name theirs.
 
     Args:
-        words: a row per word of the train split, in order: `token`, and `written` as in `EXAMPLE_SCHEMA`.
+        units: of the train split, as `count_units` gives them; the same may come again.
+        forms: every word of the train split, those of units too: `form`, `len`.
     """
-    begins = pl.col("written").fill_null("-") != ""
-    units = (
-        words.with_columns(unit=begins.cum_sum(), written=pl.coalesce("written", "token").str.to_lowercase())
-        .group_by("unit", maintain_order=True)
-        .agg(pl.col("written").first(), pl.col("token").str.to_lowercase().alias("parts"))
+    units = units.group_by("written", "parts").agg(pl.col("len").sum().cast(pl.Int64))
+    inside = units.select(written="parts", len=-pl.col("len")).explode("written")
+    whole = forms.select(written=pl.col("form").str.to_lowercase(), len=pl.col("len").cast(pl.Int64))
+    # What is left of a word's count stands for itself.
+    plain = (
+        pl.concat(
+            [
+                inside,
+                whole.join(units, on="written", how="semi"),
+            ]
+        )
+        .group_by("written")
+        .agg(pl.col("len").sum())
     )
-    counts = units.group_by("written", "parts").len().sort("written", "len", "parts", descending=[False, True, False])
+    plain = plain.filter(pl.col("len") > 0).select("written", pl.concat_list("written").alias("parts"), "len")
+    counts = pl.concat([units, plain]).sort("written", "len", "parts", descending=[False, True, False])
     likeliest = counts.group_by("written", maintain_order=True).first().filter(pl.col("parts").list.len() > 1)
-    return dict(likeliest.select("written", "parts").collect(engine="streaming").iter_rows())
+    return dict(likeliest.select("written", "parts").iter_rows())
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,48 @@ def test_malformed_sentences_are_left_out_whole_and_counted(tmp_path, caplog):
     assert (kept, reading.skipped, len(caplog.records)) == ([["It", "rain"], ["last"]], 1, 1)
 
 
+VARIED = "".join(
+    f"# sent_id = {number}\n# text = a b\n"
+    + word("1-2", "ab")
+    + word(1)
+    + word("1.1", "n")
+    + word(2, f"b{number}", "NOUN")
+    + "\n"
+    for number in range(40)
+)
+
+
+@pytest.mark.parametrize("size", [1, 200, 100_000])
+def test_a_file_reads_the_same_in_pieces_of_any_size_and_line_by_line(read, monkeypatch, size):
+    monkeypatch.setattr("pipeline.chunks.CHUNK_BYTES", size)
+    cut_by_the_byte = read(VARIED, CONLLU)
+    monkeypatch.setattr("pipeline.conllu._split_plain", lambda chunk, columns: None)
+    assert cut_by_the_byte.equals(read(VARIED, CONLLU)) and len(cut_by_the_byte) == 40
+
+
+def test_a_plain_file_is_cut_by_the_byte(read, monkeypatch):
+    monkeypatch.setattr("pipeline.conllu._split", None)
+    assert len(read(VARIED, CONLLU)) == 40
+
+
+@pytest.mark.parametrize(("content", "line"), MALFORMED.values(), ids=MALFORMED)
+def test_what_is_malformed_is_named_in_a_later_piece_too(read, monkeypatch, content, line):
+    monkeypatch.setattr("pipeline.chunks.CHUNK_BYTES", 1000)
+    before = VARIED.encode() + (content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError, match=rf"c:{VARIED.count(chr(10)) + line}:\d+: .*; fix: "):
+        read(before, CONLLU)
+
+
+@pytest.mark.parametrize("line", ["# a\tcomment\twith\ttabs", "# nine" + "\t" * 9 + "_"])
+def test_a_comment_may_hold_tabs(read, line):
+    assert read(f"{line}\n{GOOD}", CONLLU).equals(read(GOOD, CONLLU))
+
+
+def test_a_line_that_lacks_the_tabs_that_a_comment_has_is_named(read):
+    with pytest.raises(DataError, match=r"c:3:1: .*blank but not empty"):
+        read("# nine" + "\t" * 9 + "_\n" + word(1) + "   \n" + word(1), CONLLU)
+
+
 def test_columns_end_a_sentence_at_a_line_of_white_space(read):
     assert read("a\tO\nb\tB-x\n\t\nc d\tO\n", COLUMNS)["tokens"].to_list() == [["a", "b"], ["c d"]]
 

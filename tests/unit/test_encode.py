@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import CorpusConfig, EncodeConfig, PathSource, VectorsConfig
 from pipeline.encode import run
-from pipeline.examples import Examples
+from pipeline.examples import ArrayFile, Examples
 from pipeline.layout import Layout
 from pipeline.reading import EXAMPLE_SCHEMA
 from pipeline.vocab import Vocab
@@ -148,3 +148,12 @@ def test_what_is_too_long_is_cut_where_asked_and_what_is_lost_is_reported(layout
     assert read == kept
     assert "steps cut off: train 16.7%, val 0.0%, test 0.0%" in capsys.readouterr().out
     assert json.loads((layout.encoded_dir / "summary.json").read_text())["lost_steps"]["train"] == 0.1667
+
+
+def test_an_array_written_in_pieces_is_whole(tmp_path):
+    whole = np.arange(24_000, dtype=np.float32).reshape(-1, 2)
+    file = ArrayFile(tmp_path / "a.npy")
+    for first in range(0, len(whole), 1000):
+        file.append(whole[first : first + 1000])
+    file.close()
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy", mmap_mode="r"), whole)

@@ -12,9 +12,9 @@ from pipeline.vocab import RESERVED, Vocab
 
 
 def build(words: str, labels: str = "x", **config: object) -> Vocab:
-    tokens = pl.LazyFrame({"token": words.split()})
-    answers = pl.LazyFrame({"label": labels.split()})
-    return Vocab.build(tokens, answers, EncodeConfig(**config))
+    forms = pl.DataFrame({"form": words.split()}).group_by("form").len()
+    answers = pl.DataFrame({"label": labels.split()}).group_by("label").len()
+    return Vocab.build(forms, answers, EncodeConfig(**config))
 
 
 def test_words_stand_by_count_then_by_text():

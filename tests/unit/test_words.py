@@ -5,7 +5,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from pipeline.words import find_contractions, read_words, tokenize
+from pipeline.words import count_units, find_contractions, read_words, tokenize
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ def contractions(*units: str) -> dict[str, list[str]]:
     for unit in units:
         written, _, parts = unit.partition("=")
         rows += [(part, ("" if i else written) if parts else None) for i, part in enumerate((parts or written).split("+"))]
-    return find_contractions(pl.LazyFrame(rows, schema={"token": pl.String, "written": pl.String}, orient="row"))
+    words = pl.DataFrame(rows, schema={"token": pl.String, "written": pl.String}, orient="row")
+    return find_contractions(count_units(words), words.group_by(form="token").len())
 
 
 def test_a_contraction_is_what_a_corpus_splits():
@@ -48,6 +49,10 @@ def test_the_most_frequent_reading_of_a_contraction_is_taken():
 
 def test_a_word_that_is_more_often_one_is_no_contraction():
     assert contractions("consigo=com+si", "consigo", "consigo", "da=de+a") == {"da": ["de", "a"]}
+
+
+def test_a_part_of_a_contraction_does_not_count_as_a_word_by_itself():
+    assert contractions("a=a+b", "a=a+b", "a") == {"a": ["a", "b"]}
 
 
 def read(written, table):
