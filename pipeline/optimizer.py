@@ -38,11 +38,11 @@ class Optimizer:
         self.words = network.inputs.words
         table = None if self.words is None else self.words.weight
         self._parameters = [p for p in network.parameters() if p.requires_grad and p is not table]
-        self._flat = nn.Parameter(torch.cat([p.detach().flatten() for p in self._parameters]))
-        self._point_to(self._flat.data)
-        self._adamw = torch.optim.AdamW(
-            [self._flat], lr=config.lr, betas=BETAS, eps=EPS, weight_decay=config.weight_decay, fused=True
-        )
+        self._flat = torch.cat([p.detach().flatten() for p in self._parameters])
+        self._point_to(self._flat)
+        self._weight_decay = config.weight_decay
+        self._count = 0
+        self._m, self._v = torch.zeros_like(self._flat), torch.zeros_like(self._flat)
         self._average = self._flat.detach().clone() if config.average else None
         self.rows = None
         if table is not None and table.requires_grad:
@@ -86,8 +86,7 @@ class Optimizer:
         size = self._flat.numel() + num_further + 1
         if size > len(self._room):
             self._room = self._room.new_empty(size)
-            self._flat.grad = self._room[: self._flat.numel()]
-            for parameter, part in zip(self._parameters, self._cut(self._flat.grad), strict=True):
+            for parameter, part in zip(self._parameters, self._cut(self._room[: self._flat.numel()]), strict=True):
                 parameter.grad = part.view_as(parameter)
         self.message = self._room[:size].zero_()
         self._word_gradient = self.message[self._flat.numel() : -1]
@@ -108,10 +107,11 @@ class Optimizer:
             lr: the learning rate.
             average_weight: the share of the new weights in the running average, from 0 to 1.
         """
-        self._adamw.param_groups[0]["lr"] = lr
-        self._adamw.step()
+        self._count += 1
+        gradient = self.message[: self._flat.numel()]
+        adamw_(self._flat, self._m, self._v, gradient, count=self._count, lr=lr, weight_decay=self._weight_decay)
         if self._average is not None:
-            self._average.lerp_(self._flat.data, average_weight)
+            self._average.lerp_(self._flat, average_weight)
         if self.rows is not None:
             self.rows.update(self._word_gradient, lr, average_weight)
 
@@ -123,33 +123,45 @@ class Optimizer:
     def swap_average(self) -> None:
         """Exchange the settled weights with their running average; twice leaves them as they were."""
         if self._average is not None:
-            self._flat.data, self._average = self._average, self._flat.data
-            self._point_to(self._flat.data)
+            self._flat, self._average = self._average, self._flat
+            self._point_to(self._flat)
         if self.rows is not None:
             self.rows.swap_average()
 
     def state(self) -> dict[str, Tensor]:
         """Give the tensors from which `restore` makes the same optimizer, the weights aside."""
-        tensors = {} if self._average is None else {"average": self._average}
-        if self._adamw.state:
-            tensors |= {f"adamw.{name}": value for name, value in self._adamw.state[self._flat].items()}
+        tensors = {"m": self._m, "v": self._v, "count": torch.tensor(self._count)}
+        if self._average is not None:
+            tensors["average"] = self._average
         if self.rows is not None:
             tensors |= {f"rows.{name}": value for name, value in self.rows.state().items()}
         return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Become the optimizer that `state` was taken of."""
-        parts: dict[str, dict[str, Tensor]] = {"adamw": {}, "rows": {}}
-        for name, value in tensors.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = value
+        self._m.copy_(tensors["m"])
+        self._v.copy_(tensors["v"])
+        self._count = int(tensors["count"])
         if self._average is not None:
             self._average.copy_(tensors["average"])
-        if parts["adamw"]:
-            groups = self._adamw.state_dict()["param_groups"]
-            self._adamw.load_state_dict({"state": {0: parts["adamw"]}, "param_groups": groups})
         if self.rows is not None:
-            self.rows.restore(parts["rows"])
+            of_rows = {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith("rows.")}
+            self.rows.restore(of_rows)
+
+
+@torch.no_grad()
+def adamw_(values: Tensor, m: Tensor, v: Tensor, gradient: Tensor, *, count: int, lr: float, weight_decay: float) -> None:
+    """Make update number `count`, from 1, of values and their two moments, in place.
+
+    Written out, as torch's own optimizers import its compiler when they are made, which takes longer than many steps.
+    """
+    bias_m, bias_v = (1 - beta**count for beta in BETAS)
+    m.lerp_(gradient, 1 - BETAS[0])
+    v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+    size = (v / bias_v).sqrt_().add_(EPS)
+    if weight_decay:
+        values.mul_(1 - lr * weight_decay)
+    values.addcdiv_(m, size, value=-lr / bias_m)
 
 
 class RowAdamW:
@@ -204,12 +216,8 @@ class RowAdamW:
         """Make one update of the rows that were read; `gradient` is of those, and may be flat and longer."""
         self._count += 1
         gradient = gradient[: self._values.numel()].view_as(self._values)
-        bias_m, bias_v = (1 - beta**self._count for beta in BETAS)
         m, v, *average = self._read.unbind(1)
-        m.lerp_(gradient, 1 - BETAS[0])
-        v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        size = (v / bias_v).sqrt_().add_(EPS)
-        self._values.mul_(1 - lr * self.weight_decay).addcdiv_(m, size, value=-lr / bias_m)
+        adamw_(self._values, m, v, gradient, count=self._count, lr=lr, weight_decay=self.weight_decay)
         for part in average:
             part.lerp_(self._values, average_weight)
         self._age(lr, average_weight)

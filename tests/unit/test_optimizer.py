@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from pipeline import optimizer
-from pipeline.optimizer import RowAdamW
+from pipeline.optimizer import RowAdamW, adamw_
 
 SHAPE = (30, 4)
 
@@ -29,6 +29,19 @@ def _train(rows, num_steps, first=0):
 
 def _table():
     return nn.Parameter(torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_an_update_is_that_of_torchs_adamw(weight_decay):
+    ours, theirs = torch.randn(SHAPE, dtype=torch.float64), nn.Parameter(torch.empty(SHAPE, dtype=torch.float64))
+    theirs.data.copy_(ours)
+    m, v, adamw = torch.zeros_like(ours), torch.zeros_like(ours), torch.optim.AdamW([theirs], weight_decay=weight_decay)
+    for step in range(20):
+        theirs.grad = torch.randn(SHAPE, dtype=torch.float64)
+        adamw.param_groups[0]["lr"] = _learning_rate(step)
+        adamw.step()
+        adamw_(ours, m, v, theirs.grad, count=step + 1, lr=_learning_rate(step), weight_decay=weight_decay)
+        torch.testing.assert_close(ours, theirs.detach(), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
