@@ -18,9 +18,11 @@ from torch import distributed, multiprocessing
 from models.config import ModelConfig, Sizes
 from models.network import build_network
 from pipeline.config import TrainConfig
+from pipeline.environment import MEMORY
 from pipeline.examples import Examples
-from pipeline.loop import EpochResult, StepResult, Training, World, evaluate, fit
+from pipeline.loop import EpochResult, StepResult, Training, evaluate, fit
 from pipeline.params import load_config
+from pipeline.world import World
 
 
 def say(event: str, **values: float) -> None:
@@ -92,6 +94,7 @@ def main() -> None:
     if options.workers == 1:
         worker(0, options, "")
         return
+    os.environ.update(MEMORY)  # as every worker of `unroll train` has it
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.start_processes(worker, (options, f"file://{folder}/meet"), nprocs=options.workers, start_method="spawn")
 
