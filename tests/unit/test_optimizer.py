@@ -57,6 +57,7 @@ def test_rows_updated_when_read_end_where_adamw_over_the_whole_table_ends(weight
         adamw.step()
         average.lerp_(whole.detach(), _average_weight(step))
         torch.testing.assert_close(rows.read(ids), whole[ids].detach(), rtol=0, atol=1e-6)
+        assert rows.state()["factors"].shape[1] <= longest  # what is kept for each age does not grow without end
     rows.settle()
     torch.testing.assert_close(ours.detach(), whole.detach(), rtol=0, atol=1e-6)
     rows.swap_average()
