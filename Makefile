@@ -48,10 +48,10 @@ lint: setup  ## format, rules, types, directions between the rooms
 	ruff check .
 	mypy
 
-bench: setup  ## ours beside plain torch: speed, memory, start-up, time to a score, in about 5 minutes
+bench: setup  ## ours beside plain torch: speed, memory, start-up, time to a score; quick
 	python benchmarks/run.py
 
-bench-full: setup  ## the same with whole epochs, all networks, accuracies over three seeds, and much data: about an hour
+bench-full: setup  ## the same with whole epochs, all networks, accuracies over three seeds, and much data; long
 	python benchmarks/run.py --full
 	python benchmarks/scale.py
 

@@ -4,7 +4,7 @@
 
 Every contender runs in a fresh process; rounds are interleaved, and each begins with another one. Medians and the whole spread
 are shown; a ratio is the median of the rounds' own ratios. Writes benchmarks/latest.json and benchmarks/latest.png, and prints
-a section for RESULTS.md. Quick: about 5 minutes, the first 80 steps of an epoch. Full: whole epochs, all networks, accuracies.
+a section for RESULTS.md. Quick: the first 80 steps of an epoch. Full: whole epochs, all networks, accuracies.
 """
 
 import argparse
