@@ -12,6 +12,7 @@ from corpora import PlainFiles
 from processes import Event, events, lines, of_kind
 
 OURS, PLAIN, RANDOM, REFERENCE = "ours", "plain torch", "plain torch, random", "reference"
+OURS_LOW, PLAIN_LOW = f"{OURS}, bfloat16", f"{PLAIN}, bfloat16"
 HERE = Path(__file__).parent
 TORCH_CELLS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "RNN"}
 
@@ -70,14 +71,18 @@ class Place:
     files: dict[str, PlainFiles]
 
 
-def ours(place: Place, work: Work) -> Outcome:
+def ours(place: Place, work: Work, precision: str = "float32") -> Outcome:
     """Run our loop in a gloo worker per core."""
     workers = f"--workers={min(os.cpu_count() or 1, 4)}"
     command = [str(HERE / "ours.py"), f"--project={place.project}", f"--pipeline={work.pipeline}", f"--cell={work.cell}", workers]
-    return _outcome(events([*command, *work.arguments()]))
+    return _outcome(events([*command, f"--precision={precision}", *work.arguments()]))
 
 
-def plain(place: Place, work: Work, batches: str = "bucketed") -> Outcome:
+def ours_low(place: Place, work: Work) -> Outcome:
+    return ours(place, work, "bfloat16")
+
+
+def plain(place: Place, work: Work, batches: str = "bucketed", precision: str = "float32") -> Outcome:
     """Run the bar, with as many threads as we have workers."""
     how = [f"--cell={TORCH_CELLS[work.cell]}", f"--batches={batches}", f"--threads={min(os.cpu_count() or 1, 4)}"]
     return _outcome(
@@ -86,6 +91,7 @@ def plain(place: Place, work: Work, batches: str = "bucketed") -> Outcome:
                 str(HERE / "plain_torch.py"),
                 *place.files[work.pipeline].arguments(),
                 *how,
+                f"--precision={precision}",
                 *work.arguments(),
                 f"--until={work.until}",
             ]
@@ -93,11 +99,21 @@ def plain(place: Place, work: Work, batches: str = "bucketed") -> Outcome:
     )
 
 
+def plain_low(place: Place, work: Work) -> Outcome:
+    return plain(place, work, precision="bfloat16")
+
+
 def plain_random(place: Place, work: Work) -> Outcome:
     return plain(place, work, "random")
 
 
-CONTENDERS: dict[str, Callable[[Place, Work], Outcome]] = {OURS: ours, PLAIN: plain, RANDOM: plain_random}
+CONTENDERS: dict[str, Callable[[Place, Work], Outcome]] = {
+    OURS: ours,
+    OURS_LOW: ours_low,
+    PLAIN: plain,
+    PLAIN_LOW: plain_low,
+    RANDOM: plain_random,
+}
 
 
 def _outcome(found: list[Event]) -> Outcome:

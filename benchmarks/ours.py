@@ -62,7 +62,8 @@ def read_params(options: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     model = replace(params.model, cell=options.cell, hidden=params.model.hidden * options.layers)
     if options.cell == "gru" and model.char_hidden:
         model = replace(model, char_encoder="gru")
-    return model, replace(params.train, epochs=options.epochs or params.train.epochs, seed=options.seed)
+    epochs = options.epochs or params.train.epochs
+    return model, replace(params.train, epochs=epochs, seed=options.seed, precision=options.precision)
 
 
 def run_epochs(training: Training, train: Examples, val: Examples, num_steps: int) -> None:
@@ -83,6 +84,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--project", type=Path, required=True, help="a folder with params.yaml, corpora.yaml and data/")
     parser.add_argument("--pipeline", default="ewt")
     parser.add_argument("--encoded", type=Path, help="another encoded corpus than the pipeline's")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--cell", choices=["simple_rnn", "lstm", "gru"], default="lstm")
     for name, value in {"layers": 1, "workers": 2, "threads": 1, "epochs": 0, "steps": 0, "seed": 1}.items():
         parser.add_argument(f"--{name}", type=int, default=value)

@@ -193,7 +193,9 @@ def train_epoch(
     for step, batch in enumerate(batches(split, options.batch, shuffle=True, by_length=options.batches == "bucketed"), start=1):
         is_dropped = vocab.is_single[batch.words] & (torch.rand(batch.words.shape) < SINGLETON_DROPOUT)
         batch.words = batch.words.masked_fill(is_dropped, UNKNOWN)
-        loss = F.cross_entropy(model(batch, split).flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16"):
+            logits = model(batch, split).float()
+        loss = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -243,6 +245,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--task", choices=sorted(NETWORKS), default="tagging")
     parser.add_argument("--cell", choices=["LSTM", "GRU", "RNN"], default="LSTM")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--batches", choices=["bucketed", "random"], default="bucketed")
     for name, value in {"layers": 1, "hidden": 0, "epochs": 5, "batch": 32, "threads": 2, "seed": 1, "steps": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=value)

@@ -45,12 +45,19 @@ class Network(nn.Module):
         """How much each target's mean loss counts."""
         return {MAIN: 1.0, **self.config.heads}
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Give each target's logits: (B, T, L) per step, where those past `lengths` mean nothing, or (B, L)."""
+    def forward(self, batch: Batch, matmul_dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """Give each target's logits: (B, T, L) per step, where those past `lengths` mean nothing, or (B, L).
+
+        Args:
+            batch: what to read.
+            matmul_dtype: a lower precision for the recurrent layers, where nearly all arithmetic is; weights stay as they are.
+        """
         noise, form_noise = batch.noise(batch.keys), batch.noise(batch.form_keys)
         inputs = self.input_dropout(self.inputs(batch, form_noise), noise)
-        outputs, state = self.rnn(inputs, batch.lengths, noise=noise and noise.fold(0))
-        final = self.rnn.final(outputs, state, batch.lengths)
+        with torch.autocast(inputs.device.type, matmul_dtype, enabled=matmul_dtype is not None):
+            outputs, state = self.rnn(inputs, batch.lengths, noise=noise and noise.fold(0))
+            final = self.rnn.final(outputs, state, batch.lengths).to(inputs.dtype)
+        outputs = outputs.to(inputs.dtype)
         if self.config.go_backwards:
             outputs = reverse_real_part(outputs, batch.lengths)
         read = Read(outputs, final, batch.lengths)

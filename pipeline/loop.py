@@ -8,7 +8,6 @@ the steps that an unbroken one would have made.
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +32,8 @@ EVALUATION_TOKENS = 4096
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """Precision -> the type of the weights."""
+MATMUL_DTYPES = {"bfloat16": torch.bfloat16}
+"""Precision -> the type in which recurrent layers multiply while training, where it is another one."""
 
 
 @dataclass
@@ -209,7 +210,7 @@ def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Ad
     with record_function("unroll: word vectors"):
         vectors = optimizer.begin(share.word_ids)
     if share.batch is not None:
-        with record_function("unroll: forward"), _autocast(config, device):
+        with record_function("unroll: forward"):
             loss = _mean_loss(training, replace(share.batch.to(device), word_vectors=vectors), share.num_targets)
         with record_function("unroll: backward"):
             loss.backward()
@@ -234,12 +235,9 @@ def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Ad
 def _mean_loss(training: Training, batch: Batch, num_targets: dict[str, int]) -> Tensor:
     """Give this worker's part of the step's loss: each target's sum over its labels in the whole step, weighted."""
     network = training.network
-    sums = network.loss_sums(network(batch), batch, training.config.label_smoothing)
+    logits = network(batch, MATMUL_DTYPES.get(training.config.precision))
+    sums = network.loss_sums(logits, batch, training.config.label_smoothing)
     return torch.stack([weight * sums[name] / num_targets[name] for name, weight in network.weights.items()]).sum()
-
-
-def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
 
 
 def _end_epoch(

@@ -151,17 +151,25 @@ class Optimizer:
 
 @torch.no_grad()
 def adamw_(values: Tensor, m: Tensor, v: Tensor, gradient: Tensor, *, count: int, lr: float, weight_decay: float) -> None:
-    """Make update number `count`, from 1, of values and their two moments, in place.
+    """Make update number `count`, from 1, of values and their two moments, in place: torch's own kernel, in one pass.
 
-    Written out, as torch's own optimizers import its compiler when they are made, which takes longer than many steps.
+    Called by its name, as torch's optimizers import its compiler when they are made, which takes longer than many steps.
     """
-    bias_m, bias_v = (1 - beta**count for beta in BETAS)
-    m.lerp_(gradient, 1 - BETAS[0])
-    v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-    size = (v / bias_v).sqrt_().add_(EPS)
-    if weight_decay:
-        values.mul_(1 - lr * weight_decay)
-    values.addcdiv_(m, size, value=-lr / bias_m)
+    torch._fused_adamw_(
+        [values],
+        [gradient],
+        [m],
+        [v],
+        [],
+        [torch.tensor(float(count), device=values.device)],
+        lr=lr,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=weight_decay,
+        eps=EPS,
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 class RowAdamW:
@@ -185,10 +193,10 @@ class RowAdamW:
 
     def __init__(self, table: nn.Parameter, weight_decay: float, has_average: bool) -> None:
         self.table, self.weight_decay = table, weight_decay
-        # m, v and the average of each row, side by side
-        self._kept = table.new_zeros(len(table), 2 + has_average, table.shape[1])
+        # m, v and the average, each as large as the table
+        self._kept = table.new_zeros(2 + has_average, *table.shape)
         if has_average:
-            self._kept[:, 2] = table.data
+            self._kept[2] = table.data
         self._last = torch.zeros(len(table), dtype=torch.int64)  # the update that each row is up to date with
         self._count = 0
         self._factors = _NOW  # keep, shift, hold, take, drag, and what m and v keep; by age
@@ -201,8 +209,8 @@ class RowAdamW:
         keep, shift, hold, take, drag, *decays = by_age
         self._rows, self._on_device = rows, rows.to(self.table.device)
         values = self.table.index_select(0, self._on_device)
-        self._read = self._kept.index_select(0, self._on_device)
-        m, v, *average = self._read.unbind(1)
+        self._read = self._kept.index_select(1, self._on_device)
+        m, v, *average = self._read
         pull = m / (v.sqrt() + EPS * math.sqrt(1 - BETAS[1] ** max(self._count, 1)))
         for part in average:
             part.mul_(hold).addcmul_(take, values).sub_(drag * pull)
@@ -216,7 +224,7 @@ class RowAdamW:
         """Make one update of the rows that were read; `gradient` is of those, and may be flat and longer."""
         self._count += 1
         gradient = gradient[: self._values.numel()].view_as(self._values)
-        m, v, *average = self._read.unbind(1)
+        m, v, *average = self._read
         adamw_(self._values, m, v, gradient, count=self._count, lr=lr, weight_decay=self.weight_decay)
         for part in average:
             part.lerp_(self._values, average_weight)
@@ -240,7 +248,7 @@ class RowAdamW:
     def _write(self) -> None:
         self._last[self._rows] = self._count
         self.table.index_copy_(0, self._on_device, self._values)
-        self._kept.index_copy_(0, self._on_device, self._read)
+        self._kept.index_copy_(1, self._on_device, self._read)
 
     def settle(self) -> None:
         """Bring every row up to date."""
@@ -251,7 +259,7 @@ class RowAdamW:
 
     def swap_average(self) -> None:
         """Exchange the settled table with its average, if there is one."""
-        for average in self._kept[:, 2:].unbind(1):
+        for average in self._kept[2:]:
             held = self.table.data.clone()
             self.table.data.copy_(average)
             average.copy_(held)

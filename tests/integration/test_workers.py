@@ -78,7 +78,7 @@ def _add_up(rank, address, is_shared):
     for turn, size in enumerate((10, 7, 5000, 12, 12)):
         mine = torch.arange(size, dtype=torch.float64) * (rank + 1) + turn
         assert torch.equal(adder.sum(mine), torch.arange(size, dtype=torch.float64) * 6 + 3 * turn)
-    assert (adder._places is not None) is is_shared
+    assert (adder._room is not None) is is_shared
     assert not list(world._SHARED_DIR.glob("unroll-*"))
     distributed.destroy_process_group()
 
