@@ -20,7 +20,8 @@ from models.network import build_network
 from pipeline.config import TrainConfig
 from pipeline.environment import MEMORY
 from pipeline.examples import Examples
-from pipeline.loop import EpochResult, StepResult, Training, evaluate, fit
+from pipeline.loop import Training, evaluate, fit
+from pipeline.messages import EpochResult, StepResult
 from pipeline.params import load_config
 from pipeline.world import World
 

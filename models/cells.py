@@ -263,7 +263,7 @@ def scan_together(cells: Sequence[Cell], inputs: Tensor, states: State | None, c
         states = tuple(inputs.new_zeros(len(cells), counts[0], first.units) for _ in range(first.num_states))
     added, further = zip(*(cell.biases() for cell in cells), strict=True)
     weight = torch.stack([cell.weight_ih for cell in cells]).transpose(1, 2)
-    gates = torch.baddbmm(torch.stack(added).unsqueeze(1), inputs, weight).to(inputs.dtype)
     bias = None if further[0] is None else torch.stack(further).unsqueeze(1)
-    with torch.autocast(inputs.device.type, enabled=False):  # sums over many steps ask for the inputs' own precision
+    with torch.autocast(inputs.device.type, enabled=False):  # products this small gain less than rounding them takes
+        gates = torch.baddbmm(torch.stack(added).unsqueeze(1), inputs, weight)
         return first.scan(gates, states, torch.stack([cell.weight_hh for cell in cells]), bias, counts)

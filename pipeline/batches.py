@@ -54,7 +54,7 @@ def plan_epoch(lengths: Rows, batch_tokens: int, seed: int, epoch: int, batch_se
 def make_batch(
     examples: Examples,
     rows: Rows,
-    keep: NDArray[np.bool_] | None = None,
+    dropout: "WordDropout | None" = None,
     seed: int | None = None,
     word_ids: Rows | None = None,
 ) -> Batch:
@@ -63,7 +63,7 @@ def make_batch(
     Args:
         examples: where they are.
         rows: which, in order; at least one.
-        keep: (B, T) where the word is read; elsewhere it counts as unknown, its characters stay. All, if not given.
+        dropout: which words are read as unknown ones, their characters as they are; none, if not given.
         seed: of the dropout masks, in training.
         word_ids: (R,) ascending rows of the word table; if given, the batch's words are numbers of these.
     """
@@ -75,7 +75,7 @@ def make_batch(
     if examples.tokens is not None and examples.forms is not None:
         tokens = np.where(is_real, examples.tokens[at], examples.tokens[at[0, 0]])
         words = examples.forms.word_ids[tokens]
-        words = words if keep is None else np.where(keep, words, UNKNOWN_ID)
+        words = words if dropout is None else dropout.apply(words)
         parts["words"] = _long(words if word_ids is None else np.searchsorted(word_ids, words))
         parts["features"][CAPITALISATION] = _long(examples.forms.capitalisation[tokens])
         parts |= _distinct(tokens, examples.forms)
@@ -122,6 +122,32 @@ def _long(array: NDArray[np.generic]) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class WordDropout:
+    """Reads a word as unknown, the rarer the likelier (Kiperwasser and Goldberg 2016).
+
+    Attributes:
+        rates: (V,) how likely each word is to be read as unknown.
+        drawn: (B, T) numbers from 0 to 1, one for each step of a batch.
+    """
+
+    rates: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+
+    @staticmethod
+    def rates_of(examples: Examples, strength: float) -> NDArray[np.float64]:
+        """Give strength / (strength + n) for each word, n the times that it occurs in the examples."""
+        return strength / (strength + np.maximum(examples.word_counts, 1))
+
+    def of(self, rows: slice) -> "WordDropout":
+        """Give that of some of the sequences."""
+        return WordDropout(self.rates, self.drawn[rows])
+
+    def apply(self, words: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Put the unknown word in place of those that drop out; T of the words may be less than what was drawn for."""
+        return np.where(self.drawn[:, : words.shape[1]] < self.rates[words], UNKNOWN_ID, words)
+
+
+@dataclass(frozen=True)
 class Share:
     """One worker's part of one step.
 
@@ -150,18 +176,20 @@ def training_shares(
     """Yield a worker's share of each step of a plan, from step `first` on.
 
     Args:
-        word_dropout: share of words read as unknown, drawn for the whole step, then split.
+        word_dropout: how strong `WordDropout` is; drawn for the whole step, then split.
         seed: with the step's number, what all drawing follows from, dropout's masks too.
     """
+    rates = WordDropout.rates_of(examples, word_dropout) if word_dropout and examples.forms is not None else None
+    mine = slice(rank, None, world_size)
     for step in range(first, len(plan)):
         rows = plan[step]
-        longest = examples.lengths[rows].max()
-        keep = np.random.default_rng([*seed, step]).random((len(rows), longest)) >= word_dropout if word_dropout else None
-        mine, drawn = slice(rank, None, world_size), np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
         word_ids, batch = _word_ids(examples, rows), None
         if len(rows[mine]):
-            own_keep = None if keep is None else keep[mine, : examples.lengths[rows[mine]].max()]
-            batch = make_batch(examples, rows[mine], own_keep, int(drawn[0]), word_ids)
+            dropout, drawn = None, np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
+            if rates is not None:
+                shape = len(rows), examples.lengths[rows].max()
+                dropout = WordDropout(rates, np.random.default_rng([*seed, step]).random(shape)).of(mine)
+            batch = make_batch(examples, rows[mine], dropout, int(drawn[0]), word_ids)
         yield Share(batch, _count_targets(examples, rows), None if word_ids is None else _long(word_ids))
 
 

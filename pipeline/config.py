@@ -203,8 +203,9 @@ class TrainConfig:
     """Share of each weight taken off per step, times the learning rate."""
     clip_norm: Annotated[float, Range(gt=0)] = 5.0
     """Longest gradient; a longer one is scaled down."""
-    word_dropout: Share = 0.1
-    """Share of the training words that are read as the unknown word; their characters stay."""
+    word_dropout: Annotated[float, Range(ge=0)] = 0.25
+    """How strongly rare words drop out in training (Kiperwasser and Goldberg 2016): a word that train has n times is read as the
+    unknown one with probability word_dropout / (word_dropout + n); its characters stay."""
     label_smoothing: Share = 0.0
     """Share of each target spread evenly over all labels."""
     average: Share = 0.0
@@ -214,7 +215,8 @@ class TrainConfig:
     monitor: Literal["accuracy", "entity_f1", "loss"] = "accuracy"
     """The validation score that picks the best epoch; of equal ones the lower loss. `entity_f1` asks for BIO labels."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    """Of the arithmetic; bfloat16 keeps the weights in float32."""
+    """Of the arithmetic. With bfloat16 the kernels of recurrent layers multiply in it, on a CPU the LSTM's, on a GPU all; the
+    weights and all else stay in float32."""
     checkpoint_seconds: Annotated[float, Range(gt=0)] = 30.0
     """Longest time of training that an interruption may cost."""
 

@@ -21,6 +21,7 @@ RAY = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_WARN_BLOCKING_GET_INSIDE_ASYNC": "0",
 }
 """Ray's own settings: nothing sent home, quick answers between controller and workers, each line printed once."""
 

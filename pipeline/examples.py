@@ -109,6 +109,13 @@ class Examples:
         """Steps of each sequence, (n,)."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def word_counts(self) -> Rows:
+        """How often each word of the vocabulary occurs, (V,); words beyond the last known form's may be absent."""
+        assert self.tokens is not None and self.forms is not None
+        num_words = int(self.forms.word_ids.max()) + 1
+        return np.bincount(self.forms.word_ids[self.tokens], minlength=num_words)
+
     @property
     def is_tagging(self) -> bool:
         """Whether there is a label per step, not per sequence."""

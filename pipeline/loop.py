@@ -23,6 +23,7 @@ from pipeline.batches import Share, evaluation_batches, plan_epoch, training_sha
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
 from pipeline.examples import Examples
+from pipeline.messages import EpochResult, StepResult
 from pipeline.optimizer import Optimizer
 from pipeline.spans import BioLabels
 from pipeline.world import Adder, World
@@ -69,27 +70,6 @@ class Progress:
 
 _INFINITE = ("best_score", "best_loss")
 """Fields of `Progress` that begin at infinity, which JSON does not have."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """One optimizer update: its place in the epoch, from 1, the mean loss in nats per label, the epoch's speed so far."""
-
-    epoch: int
-    step: int
-    num_steps: int
-    loss: float
-    tokens_per_second: float
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One finished epoch: its metrics, whether its validation score is the best so far, whether training ends with it."""
-
-    epoch: int
-    metrics: dict[str, float]
-    is_best: bool
-    is_last: bool
 
 
 class Training:

@@ -16,10 +16,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from models.config import ModelConfig
 from pipeline.config import ScalingConfig, TrainConfig
+from pipeline.job import Job, make_job
 from pipeline.layout import Layout
-from pipeline.loop import StepResult, fit
-from pipeline.train import make_job
-from pipeline.worker import Job, open_training
+from pipeline.loop import fit
+from pipeline.messages import StepResult
+from pipeline.worker import open_training
 
 WARM_UP_STEPS = 20
 STEPS = 50

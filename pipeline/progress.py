@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.loop import EpochResult, StepResult
+from pipeline.messages import EpochResult, StepResult
 
 
 class TrainingDisplay:

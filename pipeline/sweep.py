@@ -29,11 +29,12 @@ from pipeline import evaluate, register
 from pipeline.cluster import connected
 from pipeline.config import PipelineConfig, ScalingConfig, SweepConfig, SweepSpace
 from pipeline.errors import InfrastructureError, ParamsError
+from pipeline.job import Job, make_job, setting_of
 from pipeline.layout import Layout
-from pipeline.loop import EpochResult, StepResult
+from pipeline.messages import EpochResult, StepResult
 from pipeline.tracking import Run, git_commit
-from pipeline.train import make_job, setting_of, write_model
-from pipeline.worker import Job, train_worker
+from pipeline.train import write_model
+from pipeline.worker import train_worker
 
 _MODEL_KEYS = ("cell", "bidirectional", "char_hidden", "pooling")
 

@@ -3,52 +3,37 @@
 Every worker runs `pipeline.worker`. Its first process tells what happens to this one, which alone shows it and tracks it.
 Checkpoints stand outside DVC's outputs, in a folder named by a hash of all that the training depends on, so that `dvc repro`
 after an interruption goes on where it was, in the same run, and other params begin anew.
+
+What takes seconds happens side by side: Ray starts while this process imports torch and Ray Train, and MLflow, when workers have
+made their first steps.
 """
 
-import hashlib
 import json
-import logging
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
+from types import ModuleType
 from typing import Any
 
-import numpy as np
-import ray
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-
-from models.config import ModelConfig, Setting, Sizes
-from pipeline.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
-from pipeline.cluster import connected, count_workers, is_private
-from pipeline.config import ScalingConfig as Scaling
-from pipeline.config import TrainConfig
-from pipeline.digest import file_sha256
-from pipeline.errors import InfrastructureError, ParamsError
-from pipeline.examples import Examples
-from pipeline.layout import WORK_DIR, Layout
-from pipeline.loop import EpochResult, StepResult
+from models.config import ModelConfig
+from pipeline.cluster import connected
+from pipeline.config import ScalingConfig, TrainConfig
+from pipeline.job import Job, make_job
+from pipeline.layout import Layout
+from pipeline.messages import Emit, EpochResult, Messages, StepResult
 from pipeline.progress import TrainingDisplay
-from pipeline.spans import BioLabels
 from pipeline.tracking import Run, git_commit
-from pipeline.vocab import Vocab
-from pipeline.worker import Emit, Job, Messages, ray_worker
-
-logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
-_GLOO_TIMEOUT_SECONDS = 300
-_LISTENER_SECONDS = 30
 _EPOCH_METRIC = "train/loss"
 """Logged once for every epoch, so that its steps tell which epochs were tracked."""
 
 
-def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout) -> None:
+def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: Layout) -> None:
     """Train one pipeline's network and write its model folder.
 
     Raises:
@@ -58,15 +43,23 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
     """
     job = make_job(model, train, scaling, layout)
     with ExitStack() as stack:
-        tracked = _start(job, scaling, layout.pipeline, stack)
+        messages, progress = Messages(job.messages_path), _progress(job)
+        training = None if job.final_dir.exists() else _start(job, scaling, stack)
+        if training is not None:
+            _await_begin(training, messages)
+        tracked = open_run(job, layout.pipeline)
         monitor = tracked.watch_system()
         try:
             with TrainingDisplay(layout.pipeline, train.epochs, train.monitor) as display:
-                if not job.final_dir.exists():
-                    _train_on_ray(job, scaling, _listener(job, tracked, display))
-            track_missing(tracked, load_checkpoint(job.final_dir)[1]["history"])
+                if progress is not None:
+                    track_missing(tracked, progress["history"])
+                    place = f"epoch {progress['epoch'] + 1} after step {progress['step']}"
+                    display.say(f"goes on in {place}, in run {tracked.run_id}")
+                if training is not None:
+                    _follow(training, messages, Listener(tracked, display))
+            track_missing(tracked, _history(job))
         except BaseException as error:
-            tracked.end(_status(error))
+            tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         finally:
             monitor.finish()
@@ -75,76 +68,64 @@ def run(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout
     shutil.rmtree(layout.checkpoint_dir)
 
 
-def _start(job: Job, scaling: Scaling, pipeline: str, stack: ExitStack) -> Run:
-    """Open the run while Ray starts, which is mostly waiting; the end of `stack` ends Ray."""
+def _progress(job: Job) -> dict[str, Any] | None:
+    """Say how far a training has come that was interrupted; None where it begins."""
+    if not any(job.checkpoint_dir.glob("step-*")):
+        return None
+    from pipeline.checkpoint import newest_checkpoint
+
+    found = newest_checkpoint(job.checkpoint_dir)
+    return None if found is None else found[1]
+
+
+def _history(job: Job) -> list[dict[str, float]]:
+    """Give the metrics of all epochs of a finished training."""
+    from pipeline.checkpoint import load_checkpoint
+
+    return load_checkpoint(job.final_dir)[1]["history"]
+
+
+def _start(job: Job, scaling: ScalingConfig, stack: ExitStack) -> "Future[None]":
+    """Start Ray, which the end of `stack` ends, and a training on it in a thread of its own."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        opening = pool.submit(open_run, job, pipeline)
-        try:
-            if not job.final_dir.exists():
-                stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * scaling.cpus_per_worker))
-        except BaseException as error:
-            opening.result().end(_status(error))
-            raise
-    return opening.result()
+        importing = pool.submit(_import_trainer)
+        stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * scaling.cpus_per_worker))
+        trainer = importing.result()
+    job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    training: Future[None] = Future()
+    Thread(target=_fulfil, args=(training, trainer.fit, job, scaling), daemon=True).start()
+    return training
 
 
-def _status(error: BaseException) -> str:
-    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+def _import_trainer() -> ModuleType:
+    from pipeline import trainer
+
+    return trainer
 
 
-def make_job(model: ModelConfig, train: TrainConfig, scaling: Scaling, layout: Layout) -> Job:
-    """Describe a training; its checkpoints' folder is named by a hash of the params and of the encoded corpus.
-
-    Raises:
-        ParamsError: the params do not fit the encoded corpus.
-    """
-    check_fit(model, train, layout)
-    files = [path for path in sorted(layout.encoded_dir.rglob("*")) if path.is_file()]
-    encoded = {path.relative_to(layout.encoded_dir).as_posix(): file_sha256(path) for path in files}
-    key = hashlib.sha256(json.dumps([asdict(model), asdict(train), encoded], sort_keys=True).encode()).hexdigest()[:12]
-    return Job(
-        model,
-        train,
-        layout.encoded_dir.resolve(),
-        (layout.checkpoint_dir / key).resolve(),
-        scaling.cpus_per_worker,
-    )
+def _fulfil(future: "Future[None]", fit: Callable[[Job, ScalingConfig], None], job: Job, scaling: ScalingConfig) -> None:
+    try:
+        fit(job, scaling)
+        future.set_result(None)
+    except BaseException as error:
+        future.set_exception(error)
 
 
-def check_fit(model: ModelConfig, train: TrainConfig, layout: Layout) -> None:
-    """Hold what params.yaml says against the encoded corpus, before anything is started.
-
-    Raises:
-        ParamsError: words are not as wide as the pre-trained vectors, or labels are not BIO though `bio` or `monitor` says so.
-    """
-    where = f"params.yaml: pipelines.{layout.pipeline}"
-    vectors_path = layout.encoded_dir / "vectors.npy"
-    width = np.load(vectors_path, mmap_mode="r").shape[1] if vectors_path.exists() else None
-    if width is not None and model.word_size not in (0, width):
-        raise ParamsError(
-            f"{where}.model.word_size is {model.word_size}; the vectors have {width} numbers; fix: set it to {width}"
-        )
-    if model.bio or train.monitor == "entity_f1":
-        key = "model.bio" if model.bio else "train.monitor: entity_f1"
-        labels = Vocab.load(layout.encoded_dir / "vocab.json").labels
-        bio = BioLabels.of(labels)
-        if bio is None:
-            raise ParamsError(
-                f"{where}.{key} is for labels O, B-x, I-x; the corpus has {', '.join(labels[:8])}; fix: leave it out"
-            )
-        examples = Examples.open(layout.encoded_dir, "train")
-        assert examples.labels is not None
-        if model.bio and bio.has_stray_inside(examples.labels, examples.offsets):
-            raise ParamsError(
-                f"{where}.model.bio forbids I-x after all but B-x and I-x; train has such labels; fix: leave it out"
-            )
+def _await_begin(training: "Future[None]", messages: Messages) -> None:
+    """Wait until there is something to track: MLflow takes seconds to import, which the workers need to start."""
+    while not messages.have_come() and not training.done():
+        wait([training], timeout=_POLL_SECONDS)
 
 
-def setting_of(encoded_dir: Path) -> Setting:
-    """Say what a network for an encoded corpus is for."""
-    sizes = Sizes.load(json.loads((encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
-    sequence_targets = tuple(name for name, target in sizes.targets.items() if target.task == "classification")
-    return Setting(sizes.task, bool(sizes.vector_size), (encoded_dir / "vectors.npy").exists(), sequence_targets)
+def _follow(training: "Future[None]", messages: Messages, listen: Emit) -> None:
+    """Pass on every message until a training has ended, and raise what it ended with."""
+    while not training.done():
+        wait([training], timeout=_POLL_SECONDS)
+        for message in messages.take():
+            listen(message)
+    for message in messages.take():
+        listen(message)
+    training.result()
 
 
 def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:
@@ -157,13 +138,15 @@ def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:
     params = {"model": asdict(job.model), "train": asdict(job.train)}
     tags = {"pipeline": pipeline, "git_commit": git_commit(), "training_key": job.checkpoint_dir.name}
     begun = Run.start(pipeline, f"{pipeline}-{job.checkpoint_dir.name[:6]}", params, tags, parent)
-    job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"run_id": begun.run_id}), encoding="utf-8")
     return begun
 
 
 def write_model(job: Job, tracked: Run, model_dir: Path) -> None:
     """Make the model folder of a finished training: its weights, vocabularies, history and run id."""
+    from pipeline.checkpoint import load_checkpoint, save_checkpoint
+
     weights, meta = load_checkpoint(job.final_dir)
     save_checkpoint(model_dir, weights, {**meta, "run_id": tracked.run_id}, job.encoded_dir / "vocab.json")
 
@@ -186,72 +169,9 @@ class Listener:
                 self._epochs.add(result.epoch)
 
 
-def _listener(job: Job, tracked: Run, display: TrainingDisplay) -> Listener:
-    """Make the listener of a training, which may be one that goes on from a checkpoint."""
-    found = newest_checkpoint(job.checkpoint_dir)
-    if found is not None:
-        progress = found[1]
-        track_missing(tracked, progress["history"])
-        display.say(f"goes on in epoch {progress['epoch'] + 1} after step {progress['step']}, in run {tracked.run_id}")
-    return Listener(tracked, display)
-
-
 def track_missing(tracked: Run, history: list[dict[str, float]]) -> None:
     """Track the epochs that were trained while nobody listened."""
     known = tracked.steps(_EPOCH_METRIC)
     for row in history:
         if row["epoch"] not in known:
             tracked.log(row, step=int(row["epoch"]))
-
-
-def _train_on_ray(job: Job, scaling: Scaling, listen: Emit) -> None:
-    num_workers, use_gpu = count_workers(scaling)
-    ended = Event()
-    listener = Thread(target=_listen, args=(Messages(job.messages_path), listen, ended), daemon=True)
-    listener.start()
-    trainer = (_PrivateTrainer if is_private() else TorchTrainer)(
-        ray_worker,
-        train_loop_config={"job": job},
-        scaling_config=ScalingConfig(
-            num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": scaling.cpus_per_worker}
-        ),
-        torch_config=TorchConfig(timeout_s=_GLOO_TIMEOUT_SECONDS),
-        run_config=RunConfig(
-            name=f"{job.checkpoint_dir.name}-{time.time_ns()}",
-            storage_path=str((WORK_DIR / "ray").resolve()),
-            failure_config=FailureConfig(max_failures=scaling.max_failures),
-            logging_config=LoggingConfig("ERROR"),
-        ),
-    )
-    try:
-        trouble = trainer.fit().return_value
-    except ray.train.TrainingFailedError as error:
-        raise InfrastructureError(
-            f"training failed {scaling.max_failures + 1} times; {error}; fix: see the cause above, then run again: it goes "
-            "on from the last checkpoint"
-        ) from error
-    finally:
-        ended.set()
-        listener.join(timeout=_LISTENER_SECONDS)
-    if trouble is not None:
-        raise trouble
-
-
-class _PrivateTrainer(TorchTrainer):
-    """Does without the actor that frees a dead controller's resources: they end with a private Ray, and it waits for a dashboard.
-
-    That is 10 s at the end of a training where no dashboard runs.
-    """
-
-    def _create_default_callbacks(self) -> list[Any]:
-        made = super()._create_default_callbacks()
-        return [callback for callback in made if not isinstance(callback, PlacementGroupCleanerCallback)]
-
-
-def _listen(messages: Messages, listen: Emit, ended: Event) -> None:
-    """Pass on every message until training has ended, and what came just before."""
-    while not ended.wait(_POLL_SECONDS):
-        for message in messages.take():
-            listen(message)
-    for message in messages.take():
-        listen(message)

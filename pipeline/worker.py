@@ -1,56 +1,30 @@
 """What runs in each training process, one of possibly many: it needs neither MLflow nor what the driver shows.
 
-The first process saves checkpoints and tells how it goes, by lines that it appends to a file beside them: who follows that
-file needs no process between.
+The first process saves checkpoints and tells how it goes.
 """
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from models.config import ModelConfig, Sizes
+from models.config import Sizes
 from models.network import build_network
 from pipeline.checkpoint import newest_checkpoint, prune_checkpoints, save_checkpoint
-from pipeline.config import TrainConfig
 from pipeline.errors import UnrollError
 from pipeline.examples import Examples
-from pipeline.loop import DTYPES, EpochResult, StepResult, Training, fit
+from pipeline.job import Job
+from pipeline.loop import DTYPES, Training, fit
+from pipeline.messages import Emit, EpochResult, tell
 from pipeline.spans import BioLabels
 from pipeline.vocab import Vocab
 from pipeline.world import World
 
 _SHOW_SECONDS = 0.5
-
-Emit = Callable[[StepResult | EpochResult], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a training depends on, and where its files are. Paths are absolute: workers run in folders of their own."""
-
-    model: ModelConfig
-    train: TrainConfig
-    encoded_dir: Path
-    checkpoint_dir: Path
-    num_threads: int = 1
-
-    @property
-    def final_dir(self) -> Path:
-        """Where the finished training leaves its weights."""
-        return self.checkpoint_dir / "final"
-
-    @property
-    def messages_path(self) -> Path:
-        """Where the first process tells its steps and epochs, a line of JSON each."""
-        return self.checkpoint_dir / "messages.jsonl"
 
 
 def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
@@ -116,40 +90,3 @@ def ray_worker(config: dict[str, Any]) -> UnrollError | None:
     except UnrollError as error:
         return error
     return None
-
-
-def tell(path: Path, result: StepResult | EpochResult) -> None:
-    """Append one message to a file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps([type(result).__name__, asdict(result)]) + "\n")
-
-
-class Messages:
-    """Reads what `tell` appends to a file, from what stands in it now to what comes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
-
-    def take(self) -> list[StepResult | EpochResult]:
-        """Give the messages that came since the last call, in order.
-
-        A line that is half written waits; one that a killed process left broken is passed over.
-        """
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            whole = file.read().rpartition(b"\n")[0]
-        if not whole:
-            return []
-        self._offset += len(whole) + 1
-        messages = []
-        for line in whole.splitlines():
-            with suppress(ValueError):
-                kind, fields = json.loads(line)
-                messages.append(_KINDS[kind](**fields))
-        return messages
-
-
-_KINDS: dict[str, type[StepResult] | type[EpochResult]] = {"StepResult": StepResult, "EpochResult": EpochResult}

@@ -114,7 +114,7 @@ _LINE = 64
 _KEEPS_ORDER = platform.machine().lower() in ("x86_64", "amd64")
 """Whether other cores see this one's writes in the order in which they were made, so that a number can say that all is there."""
 _EAGER_LOOKS, _NAP, _MOST_LOOKS = 500, 5e-5, 18_000_000
-"""A worker looks about a millisecond without a pause, then between naps (of 100 microseconds in practice), half an hour at most."""
+"""A worker looks about a millisecond without a pause, then between naps, of 100 microseconds in practice, for half an hour."""
 
 
 def _open_room(world: World, size: int, dtype: torch.dtype) -> _Room | None:

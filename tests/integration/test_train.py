@@ -10,8 +10,8 @@ import pytest
 from models.config import ModelConfig, Sizes
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.errors import ParamsError
+from pipeline.job import make_job
 from pipeline.layout import Layout
-from pipeline.train import make_job
 from pipeline.vocab import RESERVED, Vocab
 
 SIZES = Sizes("tagging", num_words=9, num_chars=9, num_labels=3)

@@ -9,7 +9,8 @@ from torch import distributed, multiprocessing
 
 from pipeline import world
 from pipeline.config import TrainConfig
-from pipeline.loop import EpochResult, Training, fit
+from pipeline.loop import Training, fit
+from pipeline.messages import EpochResult
 from pipeline.world import Adder, World
 
 CONFIG = TrainConfig(epochs=3, batch_tokens=40, patience=0, precision="float64", word_dropout=0.2, average=0.9)

@@ -6,7 +6,8 @@ import torch
 from making import make_examples
 
 from models.config import UNKNOWN_ID
-from pipeline.batches import evaluation_batches, make_batch, plan_batches, plan_epoch, training_shares
+from pipeline.batches import WordDropout, evaluation_batches, make_batch, plan_batches, plan_epoch, training_shares
+from pipeline.examples import Examples, FormTable
 
 
 def _lengths(number, seed=0):
@@ -102,8 +103,19 @@ def test_the_rows_sent_between_workers_are_all_that_the_step_reads():
 
 def test_dropped_words_are_unknown_and_keep_their_characters():
     examples = make_examples([5])
-    batch = make_batch(examples, np.array([0]), keep=np.zeros((1, 5), dtype=bool))
+    every = WordDropout(rates=np.ones(int(examples.forms.word_ids.max()) + 1), drawn=np.full((1, 5), 0.99))
+    batch = make_batch(examples, np.array([0]), every)
     assert batch.words.eq(1).all() and torch.equal(batch.chars, make_batch(examples, np.array([0])).chars)
+
+
+def test_a_word_drops_out_the_likelier_the_rarer_it_is():
+    words = np.repeat([2, 3, 4], [1, 3, 12])
+    table = FormTable(np.arange(5, dtype=np.int32), *(np.zeros(6, dtype=np.int64) for _ in range(3)))
+    examples = Examples(np.array([0, len(words)]), tokens=words.astype(np.int32), forms=table)
+    dropout = WordDropout(WordDropout.rates_of(examples, 0.5), np.random.default_rng(1).random((20000, len(words))))
+    unknown = (dropout.apply(np.tile(words, (20000, 1))) == 1).mean(0)
+    for word, times in ((2, 1), (3, 3), (4, 12)):
+        assert unknown[words == word] == pytest.approx(0.5 / (0.5 + times), abs=0.015)
 
 
 def test_a_batch_holds_each_distinct_word_once():

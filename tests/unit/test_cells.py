@@ -200,7 +200,7 @@ def test_an_unknown_activation_is_refused():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_under_bfloat16_a_layer_differs_by_what_rounding_its_products_makes_and_learns_all_the_same(kind):
+def test_bfloat16_changes_an_lstm_by_what_its_rounding_makes_and_nothing_else(kind):
     torch.manual_seed(1)
     cell, inputs = KINDS[kind][0](30, 40), torch.randn(6, 9, 30)
     exact, _ = cell.fused(inputs, cell.zero_state(inputs))
@@ -208,7 +208,7 @@ def test_under_bfloat16_a_layer_differs_by_what_rounding_its_products_makes_and_
     with torch.autocast("cpu", torch.bfloat16):
         rounded, _ = cell.fused(inputs, cell.zero_state(inputs))
     of_rounded = torch.autograd.grad(rounded.float().square().sum(), [*cell.parameters()])
-    assert 0 < (rounded.float() - exact).norm() < 0.02 * exact.norm()
-    for ours, theirs in zip(of_rounded, of_exact, strict=True):
-        assert ours.dtype == torch.float32
-        assert (ours - theirs).norm() < 0.03 * theirs.norm()
+    assert (rounded.dtype == torch.bfloat16) is (kind == "lstm")
+    for ours, theirs in zip((rounded, *of_rounded), (exact, *of_exact), strict=True):
+        assert (ours.float() - theirs).norm() <= (0.02 if kind == "lstm" else 0) * theirs.norm()
+    assert {gradient.dtype for gradient in of_rounded} == {torch.float32}

@@ -12,7 +12,8 @@ from models.config import IGNORED, Target
 from pipeline.batches import make_batch, plan_epoch, training_shares
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError
-from pipeline.loop import EpochResult, Training, evaluate, fit, learning_rate
+from pipeline.loop import Training, evaluate, fit, learning_rate
+from pipeline.messages import EpochResult
 from pipeline.spans import BioLabels
 
 CPU = torch.device("cpu")

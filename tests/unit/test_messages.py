@@ -1,7 +1,6 @@
 import math
 
-from pipeline.loop import EpochResult, StepResult
-from pipeline.worker import Messages, tell
+from pipeline.messages import EpochResult, Messages, StepResult, tell
 
 STEP = StepResult(epoch=1, step=2, num_steps=3, loss=0.5, tokens_per_second=100.0)
 EPOCH = EpochResult(epoch=1, metrics={"val/loss": math.inf}, is_best=True, is_last=False)

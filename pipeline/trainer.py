@@ -1,0 +1,112 @@
+"""A job's workers on Ray Train: how many there are, where, and what happens when one dies.
+
+On a private Ray, which ends with this process, Ray Train does without what is for clusters: its controller runs here and not
+in an actor, and no actors stand by that watch over the controller, share out datasets or ask an autoscaler for machines. Each
+would be a Python process more, of seconds of start-up, and one would hold up the end for 10 s.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.context import TrainRunContext
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
+
+from pipeline.cluster import count_workers, is_private
+from pipeline.config import ScalingConfig as Scaling
+from pipeline.errors import InfrastructureError
+from pipeline.job import Job
+from pipeline.layout import WORK_DIR
+from pipeline.worker import ray_worker
+
+_GLOO_TIMEOUT_SECONDS = 300
+
+
+def fit(job: Job, scaling: Scaling) -> None:
+    """Train to the end; Ray is there already.
+
+    Raises:
+        UnrollError: what a worker ended with that a person can mend.
+        InfrastructureError: workers died more often than `scaling.max_failures` allows.
+    """
+    num_workers, use_gpu = count_workers(scaling)
+    trainer = (_PrivateTrainer if is_private() else TorchTrainer)(
+        ray_worker,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": scaling.cpus_per_worker}
+        ),
+        torch_config=TorchConfig(timeout_s=_GLOO_TIMEOUT_SECONDS),
+        run_config=RunConfig(
+            name=f"{job.checkpoint_dir.name}-{time.time_ns()}",
+            storage_path=str((WORK_DIR / "ray").resolve()),
+            failure_config=FailureConfig(max_failures=scaling.max_failures),
+            logging_config=LoggingConfig("ERROR"),
+        ),
+    )
+    try:
+        trouble = trainer.fit().return_value
+    except ray.train.TrainingFailedError as error:
+        raise InfrastructureError(
+            f"training failed {scaling.max_failures + 1} times; {error}; fix: see the cause above, then run again: it goes "
+            "on from the last checkpoint"
+        ) from error
+    if trouble is not None:
+        raise trouble
+
+
+class _PrivateTrainer(TorchTrainer):  # type: ignore[misc]
+    def _create_default_callbacks(self) -> list[Any]:
+        for_clusters = (PlacementGroupCleanerCallback, DatasetsCallback)
+        return [callback for callback in super()._create_default_callbacks() if not isinstance(callback, for_clusters)]
+
+    def _initialize_and_run_controller(self, **options: Any) -> ray.train.Result:
+        controller = _PrivateController(**options | {"scaling_policy": _PrivateScaling(self.scaling_config)})
+        asyncio.run(controller.run())
+        return controller.get_result()
+
+
+class _PrivateScaling(FixedScalingPolicy):  # type: ignore[misc]
+    def after_controller_start(self, train_run_context: TrainRunContext) -> None:
+        pass
+
+    def _maybe_send_resource_request(self) -> None:
+        pass
+
+
+class _PrivateWorkers(WorkerGroup):  # type: ignore[misc]
+    def _init_train_context_on_workers(
+        self, workers: list[Worker], sync_actor: ActorHandle, further: dict[str, list[Any]]
+    ) -> None:
+        """As its parent does, without the controller's handle, which only an actor has; our workers do not ask for it."""
+        begun = [
+            worker.actor.init_train_context.remote(
+                train_run_context=self._train_run_context,
+                distributed_context=worker.distributed_context,
+                synchronization_actor=sync_actor,
+                storage_context=self._storage_context,
+                worker_callbacks=self._worker_callbacks_to_propagate,
+                controller_actor=None,
+                **{name: values[number] for name, values in further.items()},
+            )
+            for number, worker in enumerate(workers)
+        ]
+        ray.get(begun)
+        self._decorate_worker_log_file_paths(workers)
+
+    @staticmethod
+    def _get_worker_runtime_env(custom_runtime_env: dict[str, Any]) -> dict[str, Any]:
+        """Ask for no environment of its own, which takes one more process per worker: all have this process's anyway."""
+        return custom_runtime_env
+
+
+class _PrivateController(TrainController):  # type: ignore[misc]
+    worker_group_cls = _PrivateWorkers
