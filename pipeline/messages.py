@@ -47,10 +47,6 @@ class Messages:
         self._path = path
         self._offset = path.stat().st_size if path.exists() else 0
 
-    def have_come(self) -> bool:
-        """Say whether there is any that was not taken yet."""
-        return self._path.exists() and self._path.stat().st_size > self._offset
-
     def take(self) -> list[StepResult | EpochResult]:
         """Give the messages that came since the last call, in order.
 

@@ -4,8 +4,8 @@ Every worker runs `pipeline.worker`. Its first process tells what happens to thi
 Checkpoints stand outside DVC's outputs, in a folder named by a hash of all that the training depends on, so that `dvc repro`
 after an interruption goes on where it was, in the same run, and other params begin anew.
 
-What takes seconds happens side by side: Ray starts while this process imports torch and Ray Train, and MLflow, when workers have
-made their first steps.
+What takes seconds happens side by side: Ray starts while this process imports torch and Ray Train, and MLflow while the workers
+start.
 """
 
 import json
@@ -45,8 +45,6 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     with ExitStack() as stack:
         messages, progress = Messages(job.messages_path), _progress(job)
         training = None if job.final_dir.exists() else _start(job, scaling, stack)
-        if training is not None:
-            _await_begin(training, messages)
         tracked = open_run(job, layout.pipeline)
         monitor = tracked.watch_system()
         try:
@@ -109,12 +107,6 @@ def _fulfil(future: "Future[None]", fit: Callable[[Job, ScalingConfig], None], j
         future.set_result(None)
     except BaseException as error:
         future.set_exception(error)
-
-
-def _await_begin(training: "Future[None]", messages: Messages) -> None:
-    """Wait until there is something to track: MLflow takes seconds to import, which the workers need to start."""
-    while not messages.have_come() and not training.done():
-        wait([training], timeout=_POLL_SECONDS)
 
 
 def _follow(training: "Future[None]", messages: Messages, listen: Emit) -> None:
