@@ -82,7 +82,7 @@ def ours_low(place: Place, work: Work) -> Outcome:
     return ours(place, work, "bfloat16")
 
 
-def plain(place: Place, work: Work, batches: str = "bucketed", precision: str = "float32") -> Outcome:
+def plain(place: Place, work: Work, batches: str = "bucketed", precision: str = "float32", lr: float = 2e-3) -> Outcome:
     """Run the bar, with as many threads as we have workers."""
     how = [f"--cell={TORCH_CELLS[work.cell]}", f"--batches={batches}", f"--threads={min(os.cpu_count() or 1, 4)}"]
     return _outcome(
@@ -92,6 +92,7 @@ def plain(place: Place, work: Work, batches: str = "bucketed", precision: str = 
                 *place.files[work.pipeline].arguments(),
                 *how,
                 f"--precision={precision}",
+                f"--lr={lr}",
                 *work.arguments(),
                 f"--until={work.until}",
             ]
