@@ -197,17 +197,25 @@ def _sibling(name: str) -> ModuleType | None:
 
 
 def measure_text(session: Session) -> Measured:
-    """Inference from texts to labels as text, by each engine, with the model that `score` trained; plain torch gets words."""
+    """Inference from texts to labels as text, by each engine, with the model of `score`; ours is onnx, as in `unroll predict`.
+
+    Plain torch gets the test split once, and as words.
+    """
     module, folder = _sibling("inference"), session.place.project / "data" / "ewt"
     if module is None or not (folder / "model").exists():
         return [], {"text_inference": None}
     rows = Rows("Inference from text to labels", "words/s")
-    texts = module.read_texts(folder / "prepared", 500_000 if session.is_full else 100_000)
-    found = {engine: module.measure(folder / "model", texts, engine) for engine in module.ENGINES}
-    for engine, figures in found.items():
-        rows.values[OURS if engine == "torch" else f"{OURS}, {engine}"] = figures["rounds"]
-    rows.values[PLAIN] = plain(session.place, Work(steps=1)).text_inference
-    return [rows], {"text_inference": _pair(rows) | {"engines": found}}
+    lines = session.place.files["ewt"].test.read_text(encoding="utf-8").splitlines()
+    texts = [line.removeprefix("# text = ") for line in lines if line.startswith("# text = ")]
+    texts = module.repeat_to(texts, 1_000_000 if session.is_full else 200_000)
+    engines: list[str] = list(module.ENGINES)
+    for _ in range(session.rounds):
+        for engine in engines:
+            found = module.measure_apart(folder / "model", texts, engine)
+            rows.add(OURS if engine == "onnx" else f"{OURS}, {engine}", [found["words_per_second"]])
+        rows.add(PLAIN, plain(session.place, Work(steps=1)).text_inference)
+        engines = [*engines[1:], engines[0]]
+    return [rows], {"text_inference": _pair(rows)}
 
 
 def measure_reading(session: Session) -> Measured:
