@@ -67,6 +67,20 @@ def test_a_step_follows_the_gradient_of_its_mean_loss_per_label(task):
     torch.testing.assert_close(of_words[trained], table[share.word_ids[trained]], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_bfloat16_rounds_what_an_lstm_multiplies_in_training_alone_and_leaves_its_weights_and_scores_whole(cell):
+    losses, scores = {}, {}
+    for precision in ("float32", "bfloat16"):
+        network = make_network(dataclasses.replace(SMALL, cell=cell)).float()
+        training, (train, val) = Training(network, dataclasses.replace(CONFIG, precision=precision)), _data()
+        scores[precision] = evaluate(network, val, None, CPU)["loss"]
+        losses[precision] = next(fit(training, train, val, None, CPU)).loss
+        assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert scores["bfloat16"] == scores["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=1e-2)
+    assert (losses["bfloat16"] != losses["float32"]) is (cell == "lstm")
+
+
 def test_a_gradient_is_no_longer_than_allowed():
     training, (train, val) = Training(make_network(), dataclasses.replace(CONFIG, clip_norm=0.01)), _data()
     next(fit(training, train, val, None, CPU))
