@@ -84,7 +84,8 @@ def measure_train(session: Session) -> Measured:
     speeds = Rows("Training, EWT tagger", "words/s")
     inference, memory = Rows("Inference from encoded words", "words/s"), Rows("Peak memory of all workers", "MB")
     first = Rows("From start to the first step", "s", digits=1)
-    contenders = {name: partial(run, session.place, work) for name, run in CONTENDERS.items()}
+    names = CONTENDERS if session.is_full else (OURS, OURS_LOW, PLAIN)
+    contenders = {name: partial(CONTENDERS[name], session.place, work) for name in names}
     if reference_script() and session.is_full:
         contenders[REFERENCE] = partial(reference, session.place, work)
     floors = []
@@ -131,8 +132,9 @@ def measure_score(session: Session) -> Measured:
     contenders = {
         OURS: partial(unroll_train, session.place, "ewt"),
         PLAIN: partial(plain, session.place, Work(epochs=5, until=SCORE)),
-        f"{PLAIN}, at our learning rate": partial(plain, session.place, Work(epochs=5, until=SCORE), lr=4e-3),
     }
+    if session.is_full:
+        contenders[f"{PLAIN}, at our learning rate"] = partial(plain, session.place, Work(epochs=5, until=SCORE), lr=4e-3)
     found = session.interleave(contenders, 3 if session.is_full else 1)
     for name, outcomes in found.items():
         for outcome in outcomes:
@@ -207,7 +209,7 @@ def measure_text(session: Session) -> Measured:
     rows = Rows("Inference from text to labels", "words/s")
     lines = session.place.files["ewt"].test.read_text(encoding="utf-8").splitlines()
     texts = [line.removeprefix("# text = ") for line in lines if line.startswith("# text = ")]
-    texts = module.repeat_to(texts, 1_000_000 if session.is_full else 200_000)
+    texts = module.repeat_to(texts, 1_000_000 if session.is_full else 100_000)
     engines: list[str] = list(module.ENGINES)
     for _ in range(session.rounds):
         for engine in engines:
@@ -228,7 +230,7 @@ def measure_reading(session: Session) -> Measured:
 def measure_startup(session: Session) -> Measured:
     """What passes before the first epoch, and after the last."""
     module = _sibling("startup")
-    return [], {"startup": module.measure(session.rounds) if module else None}
+    return [], {"startup": module.measure(session.rounds if session.is_full else 1) if module else None}
 
 
 MEASUREMENTS: dict[str, Callable[[Session], Measured]] = {
