@@ -181,9 +181,10 @@ def main() -> None:
     except UnrollError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; run it again to go on", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:  # which Typer makes of an interrupt, too
+        if end.code == INTERRUPTED:
+            print("interrupted; run it again to go on", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":
