@@ -8,9 +8,11 @@ column that is not read.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipeline.chunks import Chunk, Seen, chunks, count_bytes, each_ahead
 from pipeline.config import CorpusConfig
@@ -43,6 +45,8 @@ _NEEDED = frozenset({"upos", "xpos", "deprel"})
 _HEAD = pl.col("head")
 _IS_COMMENT, _IS_BLANK = pl.col("is_comment"), pl.col("is_blank")
 _IS_WORD = pl.col("index").is_not_null()
+T = TypeVar("T", np.int64, np.bool_)
+_NOWHERE = -(1 << 40)
 _COMMENT_RULES = [
     Rule(_IS_BLANK & (_HEAD != ""), "is blank but not empty; it may be a lost word; fix: take out its white space"),
     Rule(
@@ -84,7 +88,7 @@ def _read(columns: dict[str, str], malformed: Malformed) -> Iterator[pl.DataFram
         again = part.ids.with_columns(is_again=pl.Series(seen.add(part.ids["value"].hash().to_numpy())))
         skip = malformed.sift(part.with_lines(pl.concat([part.wrong, _broken(again, [_TWICE])])))
         rows = part.rows.filter(~pl.col("sentence").is_in(skip)) if skip else part.rows
-        sentences = _named(_sentences(rows, columns), {"sent_id": part.ids} | _comments(part.comments, corpus))
+        sentences = _named(_sentences(rows, part.ranges, columns), {"sent_id": part.ids} | _comments(part.comments, corpus))
         if corpus.columns.per_sequence:
             nameless = _broken(sentences, [filled(f"{SEQUENCE_COLUMN}{name}") for name in corpus.columns.per_sequence])
             skip = malformed.sift(part.with_lines(nameless))
@@ -100,7 +104,8 @@ class _Part:
     """What is known of a chunk by itself.
 
     Attributes:
-        rows: the lines of words, ranges and empty nodes, placed.
+        rows: the lines of words, ranges and empty nodes.
+        ranges: what `_place` gives of them.
         comments: the other lines that say something.
         ids: the names of sentences, as `_values` gives them.
         wrong: what breaks a rule.
@@ -108,6 +113,7 @@ class _Part:
 
     chunk: Chunk
     rows: pl.DataFrame
+    ranges: pl.DataFrame
     comments: pl.DataFrame
     ids: pl.DataFrame
     wrong: pl.DataFrame
@@ -116,10 +122,13 @@ class _Part:
     def read(cls, chunk: Chunk, columns: dict[str, str], path: Path) -> "_Part":
         """Split a chunk and hold it against the rules."""
         plain = _split_plain(chunk, columns)
-        lines = (plain if plain is not None else _split(chunk, columns, path)).with_columns(sentence=_IS_BLANK.cum_sum())
-        rows, comments = _place(lines.filter(~_IS_BLANK & ~_IS_COMMENT)), lines.filter(_IS_COMMENT)
-        wrong = pl.concat([_broken(rows, _rules(columns)), _broken(lines, _COMMENT_RULES)])
-        return cls(chunk, rows, comments, _values(comments, _HEAD.str.starts_with("# sent_id")), wrong)
+        lines = plain if plain is not None else _split(chunk, columns, path)
+        lines = lines.with_columns(sentence=lines["is_blank"].to_numpy().cumsum(dtype=np.uint32))
+        rows = lines.filter(~_IS_BLANK & ~_IS_COMMENT).drop("is_blank", "is_comment")
+        faults, ranges = _place(rows)
+        comments = lines.filter(_IS_COMMENT).select("number", "sentence", "head")
+        wrong = pl.concat([_broken(rows.with_columns(**faults), _rules(columns)), _broken(lines, _COMMENT_RULES)])
+        return cls(chunk, rows, ranges, comments, _values(comments, _HEAD.str.starts_with("# sent_id")), wrong)
 
     def with_lines(self, wrong: pl.DataFrame) -> pl.DataFrame:
         """Add what stands on the lines that are wrong, which is seldom asked."""
@@ -153,23 +162,29 @@ def _split_plain(chunk: Chunk, columns: dict[str, str]) -> pl.DataFrame | None:
                 row_index_name="number",
                 row_index_offset=chunk.number,
             )
-            .select("number", damage=pl.lit(None, pl.String), **{name: pl.col(column) for name, column in names.items()})
-            .with_columns(is_blank=_HEAD == "", is_comment=_HEAD.str.starts_with("#"))
+            .select("number", **{name: pl.col(column) for name, column in names.items()})
             .collect(engine="streaming")
         )
     except pl.exceptions.PolarsError:
         return None
-    is_row = ~_IS_BLANK & ~_IS_COMMENT
-    num_rows, is_whole = lines.select(is_row.sum(), ((pl.col("last") != "") == is_row).all().alias("whole")).row(0)
-    return lines.drop("last") if is_whole and count_bytes(chunk.data, b"\t") == 9 * num_rows else None
+    index = _index(lines["head"])
+    # What a line is that counts no word is seen in its text; there are few.
+    others = np.flatnonzero(index.is_null().to_numpy())
+    heads = lines["head"].gather(others)
+    is_blank, is_comment = np.zeros((2, len(lines)), np.bool_)
+    is_blank[others], is_comment[others] = (heads == "").to_numpy(), heads.str.starts_with("#").to_numpy()
+    is_row = ~is_blank & ~is_comment
+    is_whole = ((lines["last"] != "").to_numpy() == is_row).all() and count_bytes(chunk.data, b"\t") == 9 * is_row.sum()
+    kinds = {"index": index, "is_blank": is_blank, "is_comment": is_comment}
+    return lines.drop("last").with_columns(**kinds, damage=pl.lit(None, pl.String)) if is_whole else None
 
 
 def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
     """Split lines one by one.
 
     Returns:
-        `number`, `head` (the id of a word; all of another line), `is_blank`, `is_comment`, a column for each of `columns`, and
-        `damage`: why the line is none of ten columns.
+        `number`, `head` (the id of a word; all of another line), `index` (of a word), `is_blank`, `is_comment`, a column for
+        each of `columns`, and `damage`: why the line is none of ten columns.
     """
     damage = [
         NUL,
@@ -186,77 +201,91 @@ def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
         damage=pl.coalesce(pl.when(rule.broken).then(pl.lit(rule.text)) for rule in damage),
         **fields,
     )
-    return collect([lines], path)[0]
+    whole = collect([lines], path)[0]
+    return whole.with_columns(index=_index(whole["head"]))
+
+
+def _index(heads: pl.Series) -> pl.Series:
+    return heads.cast(pl.UInt32, strict=False).cast(pl.Int64)
 
 
 def _broken(rows: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
     return find_broken(rows.lazy().with_columns(line=pl.lit("")), rules, "sentence").drop("line").collect()
 
 
-def _place(rows: pl.DataFrame) -> pl.DataFrame:
+def _place(rows: pl.DataFrame) -> tuple[dict[str, NDArray[np.bool_]], pl.DataFrame]:
     """Place the lines of words, ranges and empty nodes: one scale over the chunk finds every gap without grouping.
 
     Returns:
-        `index` (of the word on the line, else null), `start` and `end` (of a range), `at` (the word, from 1, at which the line
-        stands), `before` (words before it in the chunk), `is_first`, `is_last` (of its sentence), `reach` (words of the chunk
-        up to the end of the furthest range so far).
+        Which lines have no place (`is_lost`) or a wrong one (`is_astray`), which ranges span nothing or too much (`is_odd`) or
+        overlap the one before (`overlaps`), which lines end a sentence inside a range (`is_cut`); and `sentence`, `token`,
+        `start`, `end` of ranges.
     """
-    sentence, whole = pl.col("sentence"), pl.UInt32
-    rows = rows.with_columns(index=_HEAD.cast(whole, strict=False))
+    is_word, sentence = rows["index"].is_not_null().to_numpy(), rows["sentence"].to_numpy()
+    before = is_word.cumsum() - is_word  # words of the chunk before the line
     # Most lines are words; the others are few and split apart.
-    others = rows.filter(~_IS_WORD).select("number", "head")
-    bounds, parts = _HEAD.str.splitn("-", 2).struct, _HEAD.str.splitn(".", 2).struct
-    others = others.select(
-        "number",
-        start=bounds[0].cast(whole, strict=False).cast(pl.Int64),
-        end=bounds[1].cast(whole, strict=False).cast(pl.Int64),
-        node=pl.when(parts[1].cast(whole, strict=False).is_not_null()).then(
-            parts[0].cast(whole, strict=False).cast(pl.Int64) + 1
-        ),
-    )
-    rows = rows.join(others, on="number", how="left", maintain_order="left").with_columns(
-        at=pl.coalesce(pl.col("index").cast(pl.Int64), pl.when(pl.col("end").is_not_null()).then("start"), "node"),
-        before=_IS_WORD.cum_sum().cast(pl.Int64) - _IS_WORD,
-        is_first=(sentence != sentence.shift(1)).fill_null(True),
-        is_last=(sentence != sentence.shift(-1)).fill_null(True),
-    )
-    span = pl.col("end") - pl.col("start")
-    reach = pl.when(span.is_between(1, MAX_RANGE)).then(pl.col("before") + span + 1)
-    return rows.with_columns(reach=reach.fill_null(0).cum_max())
+    others = np.flatnonzero(~is_word)
+    bounds, parts = (rows["head"].gather(others).str.splitn(sign, 2).struct for sign in "-.")
+    spans = rows.select("sentence", "token")[others].with_columns(start=_index(bounds[0]), end=_index(bounds[1]))
+    node = pl.when(_index(parts[1]).is_not_null()).then(_index(parts[0]) + 1)
+    place = spans.select(pl.when(pl.col("end").is_not_null()).then("start").otherwise(node)).to_series()
+    at = rows["index"].fill_null(_NOWHERE).to_numpy(writable=True)  # the word, from 1, at which the line stands
+    at[others] = place.fill_null(_NOWHERE)
+    base, is_first = at - before, np.diff(sentence, prepend=-1) != 0
+    expected = np.where(is_first, 1 - before, _shifted(base, 0))
+    is_lost = at == _NOWHERE
+    size = spans["end"] - spans["start"]
+    is_range, is_sound = spans["end"].is_not_null().to_numpy(), size.is_between(1, MAX_RANGE).fill_null(False).to_numpy()
+    reach = np.zeros(len(rows), np.int64)  # words of the chunk up to the end of the furthest range so far
+    reach[others[is_sound]] = before[others[is_sound]] + size.to_numpy()[is_sound] + 1
+    reach = np.maximum.accumulate(reach)
+    overlaps = is_range & (_shifted(reach, 0) > before)[others]
+    faults = {
+        "is_lost": is_lost,
+        "is_astray": (base != expected) & ~is_lost & (is_first | ~_shifted(is_lost, False)),
+        "is_odd": _mask(others[is_range & size.is_not_null().to_numpy() & ~is_sound], len(rows)),
+        "overlaps": _mask(others[overlaps], len(rows)),
+        "is_cut": _shifted(is_first[::-1], True)[::-1] & (reach > before + is_word),
+    }
+    return faults, spans.filter(is_range)
+
+
+def _shifted(values: NDArray[T], first: T) -> NDArray[T]:
+    return np.concatenate([[first], values[:-1]])
+
+
+def _mask(places: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    mask = np.zeros(length, np.bool_)
+    mask[places] = True
+    return mask
 
 
 def _rules(columns: dict[str, str]) -> list[Rule]:
     """List what a line of a word, range or empty node must not be."""
     label, column = pl.col("label"), columns["label"]
-    is_range = pl.col("end").is_not_null()
-    base = pl.col("at") - pl.col("before")
-    expected = pl.when("is_first").then(1 - pl.col("before")).otherwise(base.shift(1))
     rules = [
         Rule(pl.col("damage").is_not_null(), pl.col("damage")),
-        Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
-        *(
-            Rule(pl.col(name).str.strip_chars() == "", f"has no {read}; a word has one; fix: fill it in")
-            for name, read in columns.items()
-        ),
-        Rule(base != expected, "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew"),
-        Rule(
-            is_range & ~(pl.col("end") - pl.col("start")).is_between(1, MAX_RANGE),
-            f"has a range that spans no words or over {MAX_RANGE}; fix: mend its id",
-        ),
-        Rule(
-            is_range & (pl.col("reach").shift(1) > pl.col("before")),
-            "has a range that overlaps the one before; a word stands in one at most; fix: mend its id",
-        ),
-        Rule(
-            pl.col("is_last") & (pl.col("reach") > pl.col("before") + _IS_WORD),
-            "ends a sentence inside a range; fix: mend its id",
-        ),
+        Rule(pl.col("is_lost"), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
+        *(_filled(name, read) for name, read in columns.items()),
+        Rule(pl.col("is_astray"), "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew"),
+        Rule(pl.col("is_odd"), f"has a range that spans no words or over {MAX_RANGE}; fix: mend its id"),
+        Rule(pl.col("overlaps"), "has a range that overlaps the one before; a word stands in one at most; fix: mend its id"),
+        Rule(pl.col("is_cut"), "ends a sentence inside a range; fix: mend its id"),
     ]
     if column in _NEEDED:
         rules.append(Rule(_IS_WORD & (label == "_"), f"has no {column}; it is the label; fix: fill it in"))
     if column == "upos":
         rules.append(Rule(_IS_WORD & ~label.is_in(UPOS), "has an upos that is none of the 17; fix: correct it"))
     return rules
+
+
+def _filled(name: str, read: str) -> Rule:
+    """Make the rule that a column is not blank. Most text is seen not to be by where it sorts, far faster than by stripping."""
+    text = pl.col(name)
+    is_blank = text.str.strip_chars() == ""
+    return Rule(
+        (text < "!") | (text > "~"), pl.when(is_blank).then(pl.lit(f"has no {read}; a word has one; fix: fill it in"))
+    )
 
 
 def _values(comments: pl.DataFrame, is_meant: pl.Expr) -> pl.DataFrame:
@@ -278,25 +307,22 @@ def _named(sentences: pl.DataFrame, values: dict[str, pl.DataFrame]) -> pl.DataF
     return sentences
 
 
-def _sentences(rows: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+def _sentences(rows: pl.DataFrame, ranges: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     """Gather the words of each sentence, with the `number` of its first."""
-    words = rows.filter(_IS_WORD).with_columns(_written(rows)).set_sorted("sentence")
-    lists = {"tokens": "token", "labels": "label", "written": "written"}
-    lists |= {name: name for name in columns if name.startswith(TOKEN_COLUMN)}
-    return words.group_by("sentence", maintain_order=True).agg(pl.col("number").first(), **lists)
+    lists = {"tokens": "token", "labels": "label"} | {name: name for name in columns if name.startswith(TOKEN_COLUMN)}
+    words = rows.filter(_IS_WORD).set_sorted("sentence")
+    sentences = words.group_by("sentence", maintain_order=True).agg(pl.col("number").first(), **lists)
+    return sentences.join(_written(ranges, sentences), on="sentence", how="left", maintain_order="left")
 
 
-def _written(rows: pl.DataFrame) -> pl.Series:
-    """Give what a word begins where it is written as one with those after it, "" where it is one of those, else null."""
-    ranges = rows.select("index", "start", "end", "token", before=_IS_WORD.cum_sum().cast(pl.Int64)).filter(
-        pl.col("end").is_not_null()
-    )
-    num_words = len(rows) - rows["index"].null_count()
-    spans = ranges.select(
-        form=pl.col("token"), word=pl.int_ranges("before", pl.col("before") + pl.col("end") - pl.col("start") + 1)
-    )
-    parts = spans.with_columns(form=pl.concat_list("form", pl.lit("").repeat_by(pl.col("word").list.len() - 1)))
-    parts = parts.explode("form", "word")
-    place_in_parts = np.zeros(num_words, np.int64)
-    place_in_parts[parts["word"].to_numpy()] = np.arange(1, len(parts) + 1)
-    return pl.concat([pl.Series("written", [None], pl.String), parts["form"].alias("written")]).gather(place_in_parts)
+def _written(ranges: pl.DataFrame, sentences: pl.DataFrame) -> pl.DataFrame:
+    """Give `written`, by `sentence`, of those that have ranges."""
+    parts = ranges.select(
+        "sentence",
+        word=pl.int_ranges("start", pl.col("end") + 1),
+        written=pl.concat_list("token", pl.lit("").repeat_by(pl.col("end") - pl.col("start"))),
+    ).explode("word", "written")
+    words = sentences.join(ranges, on="sentence", how="semi", maintain_order="left")
+    words = words.select("sentence", word=pl.int_ranges(1, pl.col("tokens").list.len() + 1)).explode("word")
+    written = words.join(parts, on=["sentence", "word"], how="left", maintain_order="left")
+    return written.group_by("sentence", maintain_order=True).agg("written")

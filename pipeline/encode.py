@@ -111,7 +111,7 @@ def _build_vocab(train: pl.LazyFrame, forms: pl.DataFrame | None, corpus: Corpus
 
 def _units(train: pl.LazyFrame) -> pl.DataFrame:
     """Count what is written as one word and read as several, which only some corpora have."""
-    examples = train.filter(pl.col("written").list.drop_nulls().list.len() > 0).select(token="tokens", written="written")
+    examples = train.filter(pl.col("written").is_not_null()).select(token="tokens", written="written")
     counts = [count_units(batch.explode("token", "written")) for batch in examples.collect_batches(engine="streaming")]
     return pl.concat([count_units(pl.DataFrame(schema={"token": pl.String, "written": pl.String})), *counts])
 

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from pipeline.config import CorpusConfig, Part, SplitConfig
@@ -31,15 +32,18 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout) -> None:
     readings = {part: READERS[corpus.format](layout.raw_dir / name, corpus) for part, name in corpus.splits.items()}
     shutil.rmtree(layout.prepared_dir, ignore_errors=True)
     layout.prepared_dir.mkdir(parents=True)
+    counts = []
     for part, reading in readings.items():
-        _write(cut(reading.frame, part, set(readings), split, corpus.group), layout.prepared_dir)
+        frame = cut(reading.frame, part, set(readings), split, corpus.group)
+        counts += _write(frame, layout.prepared_dir)
     summary: dict[str, dict[str, int]] = {"skipped": {str(part): reading.skipped for part, reading in readings.items()}}
+    found = _sum(counts)
     for name in SPLITS:
-        path = layout.prepared_dir / f"{name}.parquet"
-        if not path.exists():
+        if name not in found:
+            path = layout.prepared_dir / f"{name}.parquet"
             raise DataError(f"{path}:1:1: has no examples; {len(readings)} files were read; fix: change `split` in params.yaml")
-        summary[name] = counts = _count(path)
-        print(f"{layout.pipeline}: {name}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+        summary[name] = found[name]
+        print(f"{layout.pipeline}: {name}: " + ", ".join(f"{count:,} {what}" for what, count in found[name].items()))
     (layout.prepared_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
 
@@ -76,30 +80,47 @@ def _drawn(seed: int, group: str | None) -> pl.Expr:
 
 def _hash(keys: pl.Series, seed: int) -> pl.Series:
     """Hash texts to numbers from 0 to 1. polars' own hash changes with its version; this one never does."""
-    digests = (hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest() for key in keys)
-    return pl.Series([int.from_bytes(digest, "big") / 2**64 for digest in digests], dtype=pl.Float64)
+    seeded = hashlib.blake2b(f"{seed}:".encode(), digest_size=8)
+
+    def digest(key: bytes) -> bytes:
+        hasher = seeded.copy()
+        hasher.update(key)
+        return hasher.digest()
+
+    digests = b"".join(map(digest, keys.cast(pl.Binary)))
+    return pl.Series(np.frombuffer(digests, ">u8") / 2**64)
 
 
-def _write(frame: pl.LazyFrame, folder: Path) -> None:
-    """Stream examples to the files of their splits; a half-written file never has the name."""
+def _write(frame: pl.LazyFrame, folder: Path) -> list[pl.DataFrame]:
+    """Stream examples to the files of their splits; a half-written file never has the name. Gives counts, as of `_count`."""
     partial = Path(tempfile.mkdtemp(prefix=".partial", dir=folder))
+    counts: list[pl.DataFrame] = []
+
+    def counted(batch: pl.DataFrame) -> pl.DataFrame:
+        counts.append(_count(batch))
+        return batch
+
     try:
         files = pl.PartitionBy(
             partial, key="split", include_key=False, file_path_provider=lambda file: f"{file.partition_keys.item()}.parquet"
         )
+        frame = frame.map_batches(counted, streamable=True)
         frame.sink_parquet(files, compression="lz4", statistics=False, row_group_size=_GROUP_ROWS)
         for path in partial.iterdir():
             path.rename(folder / path.name)
     finally:
         shutil.rmtree(partial)
+    return counts
 
 
-def _count(path: Path) -> dict[str, int]:
-    frame = pl.scan_parquet(path)
+def _count(batch: pl.DataFrame) -> pl.DataFrame:
     steps = pl.coalesce(pl.col("tokens").list.len(), pl.col("values").list.len())
-    queries = [
-        frame.select(pl.len().alias("examples"), steps.sum().alias("steps")),
-        frame.select(pl.col("labels").explode()).unique().select(pl.len().alias("labels")),
-    ]
-    counts, labels = pl.collect_all(queries, engine="streaming")
-    return {**counts.row(0, named=True), **labels.row(0, named=True)}
+    labels = pl.col("labels").explode().unique()
+    return batch.group_by("split").agg(examples=pl.len(), steps=steps.cast(pl.Int64).sum(), labels=labels)
+
+
+def _sum(counts: list[pl.DataFrame]) -> dict[str, dict[str, int]]:
+    """Sum up by split what `_count` found in batches."""
+    labels = pl.col("labels").explode().n_unique()
+    total = pl.concat(counts).group_by("split").agg(pl.col("examples").sum(), pl.col("steps").sum(), labels)
+    return {split: row for row in total.iter_rows(named=True) for split in [row.pop("split")]}
