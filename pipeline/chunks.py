@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,8 @@ from pipeline.config import CorpusConfig
 
 CHUNK_BYTES = 16 << 20
 """Of a piece, at least: large enough that polars' threads have work, small enough that allocated memory is used again."""
-_NUM_THREADS = 2
+_NUM_THREADS = 3
+_PIECE = 1 << 18
 T = TypeVar("T")
 
 
@@ -47,26 +48,31 @@ class Chunk:
 
 def chunks(path: Path, corpus: CorpusConfig) -> Iterator[Chunk]:
     """Cut a file at blank lines, without its byte order mark."""
-    number = 1
+    number, size = 1, path.stat().st_size
     with path.open("rb") as file:
-        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-            file.seek(0)
-        while block := file.read(CHUNK_BYTES):
-            data = b"".join((block, file.readline(), *_to_blank_line(file)))
+        start = len(codecs.BOM_UTF8) if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else 0
+        while start < size:
+            end = min(_end_of_block(file, start + CHUNK_BYTES), size)
+            file.seek(start)
+            data = file.read(end - start)
             yield Chunk(number, data if corpus.encoding == "utf8" else data.decode("latin-1").encode())
-            number += count_bytes(data, b"\n")
+            number, start = number + count_bytes(data, b"\n"), end
 
 
-def _to_blank_line(lines: Iterator[bytes]) -> Iterator[bytes]:
-    for line in lines:
-        yield line
+def _end_of_block(file: BinaryIO, place: int) -> int:
+    """Find the end of the first blank line that begins after a place, or of the file."""
+    file.seek(place)
+    file.readline()
+    for line in file:
         if line in (b"\n", b"\r\n"):
-            return
+            break
+    return file.tell()
 
 
 def count_bytes(data: bytes, byte: bytes) -> int:
     """Count a byte, several times faster than `bytes.count` where it is frequent."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(byte)))
+    pieces = (np.frombuffer(data, np.uint8, min(_PIECE, len(data) - first), first) for first in range(0, len(data), _PIECE))
+    return sum(int(np.count_nonzero(piece == ord(byte))) for piece in pieces)
 
 
 def each_ahead(function: Callable[[Chunk], T], pieces: Iterable[Chunk]) -> Iterator[T]:

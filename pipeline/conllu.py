@@ -58,6 +58,9 @@ _COMMENT_RULES = [
         "is a comment without a sentence; an example needs a token; fix: take it out",
     ),
 ]
+_DAMAGE = Rule(pl.col("damage").is_not_null(), pl.col("damage"))
+_ASTRAY = Rule(pl.col("is_astray"), "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew")
+_CUT = Rule(pl.col("is_cut"), "ends a sentence inside a range; fix: mend its id")
 _TWICE = Rule(pl.col("is_again"), "names a sentence twice; a sent_id is unique in its file; fix: give it another")
 
 
@@ -87,8 +90,8 @@ def _read(columns: dict[str, str], malformed: Malformed) -> Iterator[pl.DataFram
     for part in each_ahead(lambda chunk: _Part.read(chunk, columns, path), chunks(path, corpus)):
         again = part.ids.with_columns(is_again=pl.Series(seen.add(part.ids["value"].hash().to_numpy())))
         skip = malformed.sift(part.with_lines(pl.concat([part.wrong, _broken(again, [_TWICE])])))
-        rows = part.rows.filter(~pl.col("sentence").is_in(skip)) if skip else part.rows
-        sentences = _named(_sentences(rows, part.ranges, columns), {"sent_id": part.ids} | _comments(part.comments, corpus))
+        sentences = part.sentences.filter(~pl.col("sentence").is_in(skip)) if skip else part.sentences
+        sentences = _named(sentences, {"sent_id": part.ids} | _comments(part.comments, corpus))
         if corpus.columns.per_sequence:
             nameless = _broken(sentences, [filled(f"{SEQUENCE_COLUMN}{name}") for name in corpus.columns.per_sequence])
             skip = malformed.sift(part.with_lines(nameless))
@@ -104,16 +107,14 @@ class _Part:
     """What is known of a chunk by itself.
 
     Attributes:
-        rows: the lines of words, ranges and empty nodes.
-        ranges: what `_place` gives of them.
-        comments: the other lines that say something.
+        sentences: as `_sentences` gives them, broken ones too.
+        comments: the lines that are comments.
         ids: the names of sentences, as `_values` gives them.
         wrong: what breaks a rule.
     """
 
     chunk: Chunk
-    rows: pl.DataFrame
-    ranges: pl.DataFrame
+    sentences: pl.DataFrame
     comments: pl.DataFrame
     ids: pl.DataFrame
     wrong: pl.DataFrame
@@ -124,11 +125,15 @@ class _Part:
         plain = _split_plain(chunk, columns)
         lines = plain if plain is not None else _split(chunk, columns, path)
         lines = lines.with_columns(sentence=lines["is_blank"].to_numpy().cumsum(dtype=np.uint32))
-        rows = lines.filter(~_IS_BLANK & ~_IS_COMMENT).drop("is_blank", "is_comment")
-        faults, ranges = _place(rows)
+        # Most lines are words; the others are few, and looked at apart.
+        is_other = ~_IS_WORD & ~_IS_BLANK & ~_IS_COMMENT
+        words, others = _place(lines.filter(_IS_WORD), _spans(lines.filter(is_other)))
+        found = [(words, _word_rules(columns)), (others, _other_rules(columns)), (lines, _COMMENT_RULES)]
+        wrong = pl.concat(_broken(rows, rules) for rows, rules in found)
+        ranges = others.filter(pl.col("end").is_not_null() & ~pl.col("sentence").is_in(wrong["unit"].unique().to_list()))
         comments = lines.filter(_IS_COMMENT).select("number", "sentence", "head")
-        wrong = pl.concat([_broken(rows.with_columns(**faults), _rules(columns)), _broken(lines, _COMMENT_RULES)])
-        return cls(chunk, rows, ranges, comments, _values(comments, _HEAD.str.starts_with("# sent_id")), wrong)
+        names = _values(comments, _HEAD.str.starts_with("# sent_id"))
+        return cls(chunk, _sentences(words, ranges, columns), comments, names, wrong)
 
     def with_lines(self, wrong: pl.DataFrame) -> pl.DataFrame:
         """Add what stands on the lines that are wrong, which is seldom asked."""
@@ -213,70 +218,84 @@ def _broken(rows: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
     return find_broken(rows.lazy().with_columns(line=pl.lit("")), rules, "sentence").drop("line").collect()
 
 
-def _place(rows: pl.DataFrame) -> tuple[dict[str, NDArray[np.bool_]], pl.DataFrame]:
+def _spans(others: pl.DataFrame) -> pl.DataFrame:
+    """Add to the lines of ranges and empty nodes `start` and `end` (of a range), and `at`: the word, from 1, where it stands."""
+    bounds, parts = (others["head"].str.splitn(sign, 2).struct for sign in "-.")
+    node = pl.when(_index(parts[1]).is_not_null()).then(_index(parts[0]) + 1)
+    at = pl.when(pl.col("end").is_not_null()).then("start").otherwise(node)
+    return others.with_columns(start=_index(bounds[0]), end=_index(bounds[1])).with_columns(at=at)
+
+
+def _place(words: pl.DataFrame, others: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Place the lines of words, ranges and empty nodes: one scale over the chunk finds every gap without grouping.
 
     Returns:
-        Which lines have no place (`is_lost`) or a wrong one (`is_astray`), which ranges span nothing or too much (`is_odd`) or
-        overlap the one before (`overlaps`), which lines end a sentence inside a range (`is_cut`); and `sentence`, `token`,
-        `start`, `end` of ranges.
+        Both frames, with which lines are out of order (`is_astray`), which end a sentence inside a range (`is_cut`), and which
+        are ranges that overlap the one before (`overlaps`).
     """
-    is_word, sentence = rows["index"].is_not_null().to_numpy(), rows["sentence"].to_numpy()
+    length = len(words) + len(others)
+    place = words["number"].search_sorted(others["number"]).to_numpy() + np.arange(len(others))
+    is_word = np.ones(length, np.bool_)
+    is_word[place] = False
+    at, sentence = np.empty((2, length), np.int64)
+    sentence[is_word], sentence[place] = words["sentence"], others["sentence"]
+    at[is_word], at[place] = words["index"], others["at"].fill_null(_NOWHERE)
     before = is_word.cumsum() - is_word  # words of the chunk before the line
-    # Most lines are words; the others are few and split apart.
-    others = np.flatnonzero(~is_word)
-    bounds, parts = (rows["head"].gather(others).str.splitn(sign, 2).struct for sign in "-.")
-    spans = rows.select("sentence", "token")[others].with_columns(start=_index(bounds[0]), end=_index(bounds[1]))
-    node = pl.when(_index(parts[1]).is_not_null()).then(_index(parts[0]) + 1)
-    place = spans.select(pl.when(pl.col("end").is_not_null()).then("start").otherwise(node)).to_series()
-    at = rows["index"].fill_null(_NOWHERE).to_numpy(writable=True)  # the word, from 1, at which the line stands
-    at[others] = place.fill_null(_NOWHERE)
-    base, is_first = at - before, np.diff(sentence, prepend=-1) != 0
+    is_first, is_lost, base = np.diff(sentence, prepend=-1) != 0, at == _NOWHERE, at - before
     expected = np.where(is_first, 1 - before, _shifted(base, 0))
-    is_lost = at == _NOWHERE
-    size = spans["end"] - spans["start"]
-    is_range, is_sound = spans["end"].is_not_null().to_numpy(), size.is_between(1, MAX_RANGE).fill_null(False).to_numpy()
-    reach = np.zeros(len(rows), np.int64)  # words of the chunk up to the end of the furthest range so far
-    reach[others[is_sound]] = before[others[is_sound]] + size.to_numpy()[is_sound] + 1
+    size = (others["end"] - others["start"]).to_numpy()
+    is_sound = others.select((pl.col("end") - pl.col("start")).is_between(1, MAX_RANGE).fill_null(False)).to_series().to_numpy()
+    reach = np.zeros(length, np.int64)  # words of the chunk up to the end of the furthest range so far
+    reach[place[is_sound]] = before[place[is_sound]] + size[is_sound] + 1
     reach = np.maximum.accumulate(reach)
-    overlaps = is_range & (_shifted(reach, 0) > before)[others]
     faults = {
-        "is_lost": is_lost,
         "is_astray": (base != expected) & ~is_lost & (is_first | ~_shifted(is_lost, False)),
-        "is_odd": _mask(others[is_range & size.is_not_null().to_numpy() & ~is_sound], len(rows)),
-        "overlaps": _mask(others[overlaps], len(rows)),
         "is_cut": _shifted(is_first[::-1], True)[::-1] & (reach > before + is_word),
+        "overlaps": _shifted(reach, 0) > before,
     }
-    return faults, spans.filter(is_range)
+    words, others = (
+        rows.with_columns(**{name: fault[where] for name, fault in faults.items()})
+        for rows, where in ((words, is_word), (others, place))
+    )
+    return words, others
 
 
 def _shifted(values: NDArray[T], first: T) -> NDArray[T]:
     return np.concatenate([[first], values[:-1]])
 
 
-def _mask(places: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
-    mask = np.zeros(length, np.bool_)
-    mask[places] = True
-    return mask
-
-
-def _rules(columns: dict[str, str]) -> list[Rule]:
-    """List what a line of a word, range or empty node must not be."""
+def _word_rules(columns: dict[str, str]) -> list[Rule]:
+    """List what the line of a word must not be."""
     label, column = pl.col("label"), columns["label"]
-    rules = [
-        Rule(pl.col("damage").is_not_null(), pl.col("damage")),
-        Rule(pl.col("is_lost"), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
-        *(_filled(name, read) for name, read in columns.items()),
-        Rule(pl.col("is_astray"), "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew"),
-        Rule(pl.col("is_odd"), f"has a range that spans no words or over {MAX_RANGE}; fix: mend its id"),
-        Rule(pl.col("overlaps"), "has a range that overlaps the one before; a word stands in one at most; fix: mend its id"),
-        Rule(pl.col("is_cut"), "ends a sentence inside a range; fix: mend its id"),
-    ]
-    if column in _NEEDED:
-        rules.append(Rule(_IS_WORD & (label == "_"), f"has no {column}; it is the label; fix: fill it in"))
+    missing = f"has no {column}; it is the label; fix: fill it in"
     if column == "upos":
-        rules.append(Rule(_IS_WORD & ~label.is_in(UPOS), "has an upos that is none of the 17; fix: correct it"))
-    return rules
+        strange = pl.lit("has an upos that is none of the 17; fix: correct it")
+        is_missing = (label == "_") | (label.str.strip_chars() == "")
+        labelled = [Rule(~label.is_in(UPOS), pl.when(is_missing).then(pl.lit(missing)).otherwise(strange))]
+    else:
+        labelled = [_filled("label", column), *([Rule(label == "_", missing)] if column in _NEEDED else [])]
+    rest = (_filled(name, read) for name, read in columns.items() if name != "label")
+    return [_DAMAGE, *rest, *labelled, _ASTRAY, _CUT]
+
+
+def _other_rules(columns: dict[str, str]) -> list[Rule]:
+    """List what the line of a range or empty node must not be."""
+    is_range, size = pl.col("end").is_not_null(), pl.col("end") - pl.col("start")
+    return [
+        _DAMAGE,
+        Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
+        *(_filled(name, read) for name, read in columns.items()),
+        _ASTRAY,
+        Rule(
+            is_range & ~size.is_between(1, MAX_RANGE),
+            f"has a range that spans no words or over {MAX_RANGE}; fix: mend its id",
+        ),
+        Rule(
+            is_range & pl.col("overlaps"),
+            "has a range that overlaps the one before; a word stands in one at most; fix: mend its id",
+        ),
+        _CUT,
+    ]
 
 
 def _filled(name: str, read: str) -> Rule:
@@ -307,22 +326,30 @@ def _named(sentences: pl.DataFrame, values: dict[str, pl.DataFrame]) -> pl.DataF
     return sentences
 
 
-def _sentences(rows: pl.DataFrame, ranges: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+def _sentences(words: pl.DataFrame, ranges: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     """Gather the words of each sentence, with the `number` of its first."""
     lists = {"tokens": "token", "labels": "label"} | {name: name for name in columns if name.startswith(TOKEN_COLUMN)}
-    words = rows.filter(_IS_WORD).set_sorted("sentence")
-    sentences = words.group_by("sentence", maintain_order=True).agg(pl.col("number").first(), **lists)
+    grouped = words.set_sorted("sentence").group_by("sentence", maintain_order=True)
+    sentences = grouped.agg(pl.col("number").first(), **lists)
     return sentences.join(_written(ranges, sentences), on="sentence", how="left", maintain_order="left")
 
 
 def _written(ranges: pl.DataFrame, sentences: pl.DataFrame) -> pl.DataFrame:
     """Give `written`, by `sentence`, of those that have ranges."""
-    parts = ranges.select(
-        "sentence",
-        word=pl.int_ranges("start", pl.col("end") + 1),
-        written=pl.concat_list("token", pl.lit("").repeat_by(pl.col("end") - pl.col("start"))),
-    ).explode("word", "written")
-    words = sentences.join(ranges, on="sentence", how="semi", maintain_order="left")
-    words = words.select("sentence", word=pl.int_ranges(1, pl.col("tokens").list.len() + 1)).explode("word")
-    written = words.join(parts, on=["sentence", "word"], how="left", maintain_order="left")
-    return written.group_by("sentence", maintain_order=True).agg("written")
+    size = pl.col("tokens").list.len().cast(pl.Int64)
+    marked = sentences.join(ranges, on="sentence", how="semi", maintain_order="left").select("sentence", size=size)
+    marked = marked.with_columns(first=pl.col("size").cum_sum() - pl.col("size"))
+    parts = (
+        ranges.join(marked, on="sentence", maintain_order="left")
+        .with_columns(place=pl.col("first") + pl.col("start") - 1, more=pl.col("end") - pl.col("start"))
+        .select(
+            place=pl.int_ranges("place", pl.col("place") + pl.col("more") + 1),
+            written=pl.concat_list("token", pl.lit("").repeat_by("more")),
+        )
+        .explode("place", "written")
+    )
+    part = np.zeros(marked["size"].sum(), np.int64)
+    part[parts["place"].to_numpy()] = np.arange(1, len(parts) + 1)
+    written = pl.concat([pl.Series("written", [None], pl.String), parts["written"]]).gather(part)
+    sentence = np.repeat(marked["sentence"].to_numpy(), marked["size"].to_numpy())
+    return pl.DataFrame({"sentence": sentence, "written": written}).group_by("sentence", maintain_order=True).agg("written")

@@ -7,10 +7,8 @@ characters; numeric corpora have `values` in place of `tokens`.
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,12 +18,14 @@ from models.config import IGNORED, UNKNOWN_ID, Sizes, Target
 from pipeline.config import CAPITALISATION, CorpusConfig, EncodeConfig, VectorsConfig
 from pipeline.examples import ArrayFile
 from pipeline.layout import Layout
+from pipeline.numbering import Numbering, renumber
 from pipeline.reading import SEQUENCE_COLUMN, TOKEN_COLUMN
 from pipeline.vectors import VECTOR_READERS, VectorTable
 from pipeline.vocab import CAPITALISATIONS, RESERVED, Vocab, ranked_values
 from pipeline.words import count_units, find_contractions
 
 SPLITS = ("train", "val", "test")
+_FOLDERS = {TOKEN_COLUMN: "per_token", SEQUENCE_COLUMN: "per_sequence"}
 
 
 def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | None, layout: Layout) -> None:
@@ -41,15 +41,18 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     out_dir = layout.encoded_dir
     shutil.rmtree(out_dir, ignore_errors=True)
     out_dir.mkdir(parents=True)
-    counts = {} if corpus.is_numeric else {split: _count(frame, "tokens", "form") for split, frame in frames.items()}
+    numberings = {name: Numbering() for name in _text_columns(corpus)}
+    written = {split: _write_split(frame, numberings, out_dir, split) for split, frame in frames.items()}
+    words = numberings.get("tokens")
+    counts = {split: words.counts(split).rename({"entry": "form"}) for split in SPLITS} if words is not None else {}
     vector_table = _open_vectors(vectors, layout.raw_dir / "vectors") if vectors is not None else None
-    vocab = _build_vocab(frames["train"], counts.get("train"), corpus, config)
+    vocab = _build_vocab(counts.get("train"), written["train"].units, numberings, config)
     num_counted = len(vocab.words)
     if vector_table is not None:
         vocab = vocab.with_words(vector_table.words.head(config.vector_words))
     vocab.save(out_dir / "vocab.json")
-    forms = _write_forms(counts, vocab, out_dir) if counts else None
-    written = {split: _write_split(frame, vocab, forms, out_dir / split) for split, frame in frames.items()}
+    forms = _write_forms(words.entries().sort(), vocab, out_dir) if words is not None else None
+    _renumber(numberings, forms, vocab, out_dir)
     sizes = _sizes(corpus, vocab, written["train"].width, len(vocab.words) - num_counted)
     coverage = _write_vectors(vector_table, vocab, counts, out_dir) if vector_table is not None else None
     lost = {split: round(1 - numbers.kept / numbers.steps, 4) for split, numbers in written.items()}
@@ -91,29 +94,29 @@ def _read(path: Path, corpus: CorpusConfig, config: EncodeConfig) -> pl.LazyFram
     )
 
 
-def _count(frame: pl.LazyFrame, column: str, name: str) -> pl.DataFrame:
-    """Count the distinct values of a column, which may hold lists: `name`, `len`."""
-    values = frame.select(pl.col(column).alias(name))
-    if values.collect_schema()[name] == pl.List:
-        values = values.explode(name)
-    return values.group_by(name).len().collect(engine="streaming")
+def _text_columns(corpus: CorpusConfig) -> list[str]:
+    """Name the columns whose values become ids."""
+    columns = corpus.columns
+    further = [f"{TOKEN_COLUMN}{name}" for name in columns.per_token]
+    further += [f"{SEQUENCE_COLUMN}{name}" for name in columns.per_sequence]
+    return [*(() if corpus.is_numeric else ("tokens",)), "labels", *further]
 
 
-def _build_vocab(train: pl.LazyFrame, forms: pl.DataFrame | None, corpus: CorpusConfig, config: EncodeConfig) -> Vocab:
-    columns = [f"{TOKEN_COLUMN}{name}" for name in corpus.columns.per_token]
-    columns += [f"{SEQUENCE_COLUMN}{name}" for name in corpus.columns.per_sequence]
-    further = {column.partition(":")[2]: ranked_values(_count(train, column, "entry")) for column in columns}
-    no_forms = pl.DataFrame(schema={"form": pl.String, "len": pl.UInt32})
-    vocab = Vocab.build(no_forms if forms is None else forms, _count(train, "labels", "label"), config)
-    contractions = {} if forms is None else find_contractions(_units(train), forms)
+def _file(column: str) -> str:
+    """Name the array of a column."""
+    prefix, is_further, name = column.partition(":")
+    return f"{_FOLDERS[f'{prefix}:']}/{name}" if is_further else column
+
+
+def _build_vocab(
+    forms: pl.DataFrame | None, units: list[pl.DataFrame], numberings: dict[str, Numbering], config: EncodeConfig
+) -> Vocab:
+    counts = {column: numbering.counts("train") for column, numbering in numberings.items()}
+    further = {column.partition(":")[2]: ranked_values(values) for column, values in counts.items() if ":" in column}
+    no_forms = pl.DataFrame(schema={"form": pl.String, "len": pl.Int64})
+    vocab = Vocab.build(no_forms if forms is None else forms, counts["labels"].rename({"entry": "label"}), config)
+    contractions = {} if forms is None else find_contractions(pl.concat(units), forms)
     return replace(vocab, contractions=contractions, columns=further)
-
-
-def _units(train: pl.LazyFrame) -> pl.DataFrame:
-    """Count what is written as one word and read as several, which only some corpora have."""
-    examples = train.filter(pl.col("written").is_not_null()).select(token="tokens", written="written")
-    counts = [count_units(batch.explode("token", "written")) for batch in examples.collect_batches(engine="streaming")]
-    return pl.concat([count_units(pl.DataFrame(schema={"token": pl.String, "written": pl.String})), *counts])
 
 
 def _sizes(corpus: CorpusConfig, vocab: Vocab, vector_size: int, num_fixed: int) -> Sizes:
@@ -134,9 +137,8 @@ def _sizes(corpus: CorpusConfig, vocab: Vocab, vector_size: int, num_fixed: int)
     )
 
 
-def _write_forms(counts: dict[str, pl.DataFrame], vocab: Vocab, out_dir: Path) -> pl.DataFrame:
+def _write_forms(forms: pl.Series, vocab: Vocab, out_dir: Path) -> pl.DataFrame:
     """Write what the network reads of the distinct word forms of all splits, in order of text: `form`, `word_id`."""
-    forms = pl.concat([each["form"] for each in counts.values()]).unique().sort()
     encoded = vocab.encode_forms(forms)
     (out_dir / "forms").mkdir()
     for name, array in vars(encoded).items():
@@ -144,72 +146,64 @@ def _write_forms(counts: dict[str, pl.DataFrame], vocab: Vocab, out_dir: Path) -
     return pl.DataFrame({"form": forms, "word_id": encoded.word_ids})
 
 
+def _renumber(numberings: dict[str, Numbering], forms: pl.DataFrame | None, vocab: Vocab, out_dir: Path) -> None:
+    """Put what texts have become in place of their first numbers: the place of a form, the id of a label or other value."""
+    for column, numbering in numberings.items():
+        entries, missing = numbering.entries(), UNKNOWN_ID
+        if column == "tokens":
+            assert forms is not None
+            ids = forms["form"].search_sorted(entries).to_numpy().astype(np.int32)
+        elif column == "labels":
+            ids, missing = vocab.encode_labels(entries), IGNORED
+        else:
+            ids = vocab.encode_column(column.partition(":")[2], entries)
+        for split in SPLITS:
+            renumber(out_dir / split / f"{_file(column)}.npy", ids, missing)
+
+
 @dataclass
 class _Written:
-    """What was written of a split: steps before they were cut off, steps kept, and the numbers per step; 0 for text."""
+    """What was written of a split.
+
+    Attributes:
+        steps: before they were cut off.
+        kept: steps that are left.
+        width: numbers per step; 0 for text.
+        units: of each batch, what is written as one word and read as several, as `count_units` gives it.
+    """
 
     steps: int = 0
     kept: int = 0
     width: int = 0
+    units: list[pl.DataFrame] = field(default_factory=list)
 
 
-def _write_split(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None, out_dir: Path) -> _Written:
-    """Write one split, batch by batch."""
-    sources = _sources(frame, vocab, forms)
-    main = "tokens" if forms is not None else "values"
-    for folder in ("per_token", "per_sequence"):
-        (out_dir / folder).mkdir(parents=True)
-    files = {name: ArrayFile(out_dir / f"{name}.npy") for name in ("offsets", *sources)}
+def _write_split(frame: pl.LazyFrame, numberings: dict[str, Numbering], out_dir: Path, split: str) -> _Written:
+    """Write one split, batch by batch, each text as its first number."""
+    for folder in _FOLDERS.values():
+        (out_dir / split / folder).mkdir(parents=True)
+    main = "tokens" if "tokens" in numberings else "values"
+    files = {name: ArrayFile(out_dir / split / f"{_file(name)}.npy") for name in {"offsets", main, *numberings}}
     files["offsets"].append(np.zeros(1, np.int64))
     written = _Written()
-    # Ids come from an Enum, whose entries are looked up in a table that is made once.
-    query = frame.select("steps", **{name: source.column for name, source in sources.items()})
+    columns = {name: each.column(name, is_list=not name.startswith(SEQUENCE_COLUMN)) for name, each in numberings.items()}
+    query = frame.select("steps", "written", **{main: pl.col(main)} | columns)
     for batch in query.collect_batches(maintain_order=True, engine="streaming"):
         ends = written.kept + batch[main].list.len().to_numpy().astype(np.int64).cumsum()
         files["offsets"].append(ends)
         written.kept, written.steps = int(ends[-1]), written.steps + int(batch["steps"].sum())
-        for name, source in sources.items():
-            files[name].append(source.array(batch[name]))
+        for name, numbering in numberings.items():
+            files[name].append(numbering.add(batch[name], split))
+        if main == "values":
+            values = _to_matrix(batch["values"])
+            files["values"].append(values)
+            written.width = values.shape[1]
+        else:
+            whole = batch.select("written", token="tokens").drop_nulls("written").explode("written", "token")
+            written.units.append(count_units(whole.cast({"token": pl.String})))
     for file in files.values():
         file.close()
-    if forms is None:
-        written.width = int(np.load(out_dir / "values.npy", mmap_mode="r").shape[1])
     return written
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A column of a split, and how what it gives becomes an array."""
-
-    column: pl.Expr
-    array: Callable[[pl.Series], NDArray[Any]]
-
-
-def _sources(frame: pl.LazyFrame, vocab: Vocab, forms: pl.DataFrame | None) -> dict[str, _Source]:
-    """Name the arrays of a split after their files."""
-    sources = {"labels": _ids("labels", vocab.labels, IGNORED, is_list=True)}
-    if forms is not None:
-        sources["tokens"] = _ids("tokens", forms["form"], UNKNOWN_ID, is_list=True)
-    else:
-        sources["values"] = _Source(pl.col("values"), _to_matrix)
-    for column in frame.collect_schema().names():
-        prefix, is_further, name = column.partition(":")
-        if is_further:
-            is_list = f"{prefix}:" == TOKEN_COLUMN
-            folder = "per_token" if is_list else "per_sequence"
-            sources[f"{folder}/{name}"] = _ids(column, vocab.columns[name], UNKNOWN_ID, is_list=is_list)
-    return sources
-
-
-def _ids(column: str, entries: Sequence[str] | pl.Series, missing: int, *, is_list: bool) -> _Source:
-    kind: pl.DataType = pl.Enum(pl.Series(entries, dtype=pl.String))
-    cast = pl.col(column).cast(pl.List(kind) if is_list else kind, strict=False)
-
-    def array(values: pl.Series) -> NDArray[np.int32]:
-        flat = values.explode() if is_list else values
-        return flat.to_physical().cast(pl.Int32).fill_null(missing).to_numpy()
-
-    return _Source(cast, array)
 
 
 def _to_matrix(values: pl.Series) -> NDArray[np.float32]:
