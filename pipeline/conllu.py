@@ -127,7 +127,8 @@ class _Part:
         lines = lines.with_columns(sentence=lines["is_blank"].to_numpy().cumsum(dtype=np.uint32))
         # Most lines are words; the others are few, and looked at apart.
         is_other = ~_IS_WORD & ~_IS_BLANK & ~_IS_COMMENT
-        words, others = _place(lines.filter(_IS_WORD), _spans(lines.filter(is_other)))
+        words = lines.drop("head", "is_blank", "is_comment").filter(_IS_WORD)
+        words, others = _place(words, _spans(lines.filter(is_other)))
         found = [(words, _word_rules(columns)), (others, _other_rules(columns)), (lines, _COMMENT_RULES)]
         wrong = pl.concat(_broken(rows, rules) for rows, rules in found)
         ranges = others.filter(pl.col("end").is_not_null() & ~pl.col("sentence").is_in(wrong["unit"].unique().to_list()))
