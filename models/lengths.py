@@ -5,22 +5,83 @@ Lengths are (B,), on the CPU, each from 1 to T. Nothing here or above reads a pa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Side = Literal["pre", "post"]
 
 
-def is_ragged(lengths: Tensor, num_steps: int) -> bool:
-    """Say whether any row of a batch is shorter than the batch. `lengths` is (B,), on the CPU."""
-    return bool((lengths != num_steps).any())
-
-
 def step_mask(lengths: Tensor, num_steps: int, device: torch.device) -> Tensor:
     """Mark the real steps: (B, T) booleans from lengths (B,)."""
     return (torch.arange(num_steps) < lengths[:, None]).to(device)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a (B, T) batch, told apart once for all that ask.
+
+    Attributes:
+        is_padding: (B, T, 1) which are not real; None where all are.
+        mirrored: (B * T,) for each step, row after row, the one as far from its row's other end; padding stays.
+        last: (B,) where each row's last real step stands among them.
+    """
+
+    is_padding: Tensor | None
+    mirrored: Tensor
+    last: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor, num_steps: int, device: torch.device) -> "Steps":
+        """Look at (B,) lengths, on the CPU."""
+        ends, steps = lengths.numpy()[:, None], np.arange(num_steps)
+        is_real, begins = steps < ends, np.arange(len(ends))[:, None] * num_steps
+        mirrored = begins + np.where(is_real, ends - 1 - steps, steps)
+        is_padding = None if is_real.all() else torch.from_numpy(~is_real[:, :, None]).to(device)
+        return cls(is_padding, *(torch.from_numpy(each.ravel()).to(device) for each in (mirrored, begins + ends - 1)))
+
+    def cleared(self, inputs: Tensor) -> Tensor:
+        """Put 0 at padding of (B, T, H), whatever stands there, NaN or not."""
+        return inputs if self.is_padding is None else inputs.masked_fill(self.is_padding, 0)
+
+    def turned(self, inputs: Tensor) -> Tensor:
+        """Turn each row's real part of (B, T, ...) around and leave its padding where it is; twice gives the inputs back."""
+        turned: Tensor = _Permuted.apply(inputs, self.mirrored)
+        return turned
+
+    def lasts(self, inputs: Tensor) -> Tensor:
+        """Pick each row's last real step: (B, H) from (B, T, H)."""
+        picked: Tensor = _Picked.apply(inputs, self.last)
+        return picked
+
+
+class _Permuted(torch.autograd.Function):
+    """Steps put in another order, by an index that is its own inverse: the gradient's way is the same, with nothing to add up."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, index: Tensor) -> Tensor:
+        ctx.index = index
+        return inputs.flatten(0, 1).index_select(0, index).view(inputs.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Permuted.apply(gradient, ctx.index), None
+
+
+class _Picked(torch.autograd.Function):
+    """Some steps, no step twice."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, index: Tensor) -> Tensor:
+        ctx.index, ctx.shape = index, inputs.shape
+        return inputs.flatten(0, 1).index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        zeros = gradient.new_zeros(ctx.shape).flatten(0, 1)
+        return zeros.index_copy(0, ctx.index, gradient).view(ctx.shape), None
 
 
 def reverse_real_part(inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -33,19 +94,12 @@ def reverse_real_part(inputs: Tensor, lengths: Tensor) -> Tensor:
     Returns:
         The shape of `inputs`; applied twice it gives the inputs back.
     """
-    num_rows, num_steps = inputs.shape[:2]
-    if not is_ragged(lengths, num_steps):
-        return inputs.flip(1)
-    steps = torch.arange(num_steps)
-    steps = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
-    flat = (steps + torch.arange(num_rows)[:, None] * num_steps).flatten().to(inputs.device)
-    return inputs.flatten(0, 1).index_select(0, flat).unflatten(0, (num_rows, num_steps))
+    return Steps.of(lengths, inputs.shape[1], inputs.device).turned(inputs)
 
 
 def last_outputs(outputs: Tensor, lengths: Tensor) -> Tensor:
     """Pick each sequence's output at its last real step: (B, H) from (B, T, H) and lengths (B,), each at least 1."""
-    rows = torch.arange(len(lengths), device=outputs.device)
-    return outputs[rows, lengths.to(outputs.device) - 1]
+    return Steps.of(lengths, outputs.shape[1], outputs.device).lasts(outputs)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.cells import GRU_CELLS, Cell, LSTMCell, SimpleRNNCell, State
 from models.config import ModelConfig
 from models.dropout import Noise
-from models.lengths import check_lengths, is_ragged, last_outputs, reverse_real_part, step_mask
+from models.lengths import Steps, check_lengths
 
 
 class LayerOptions(TypedDict, total=False):
@@ -26,6 +26,7 @@ class LayerOptions(TypedDict, total=False):
     Attributes:
         go_backwards: read each row's real part from its end; outputs stay in the order of computing (Keras's rule).
         return_sequences: give the outputs of all steps, (B, T, H); else the last real step's, (B, H).
+        return_state: give all of the state after the last real step; else (h,), which spares an LSTM to hold c over padding.
         learned_state: learn the state before the first step; it is zero otherwise.
         stateful: begin each call in the state that the call before ended in, its gradient cut, until `reset_state`.
         bptt_steps: cut the gradient every so many steps (truncated back-propagation, Williams and Peng 1990).
@@ -34,6 +35,7 @@ class LayerOptions(TypedDict, total=False):
 
     go_backwards: bool
     return_sequences: bool
+    return_state: bool
     learned_state: bool
     stateful: bool
     bptt_steps: int | None
@@ -56,6 +58,7 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.go_backwards = options.get("go_backwards", False)
         self.return_sequences = options.get("return_sequences", True)
+        self.return_state = options.get("return_state", True)
         self.stateful = options.get("stateful", False)
         self.bptt_steps = options.get("bptt_steps")
         self.recurrent_dropout = options.get("recurrent_dropout", 0.0)
@@ -100,29 +103,32 @@ class Recurrent(nn.Module):
 
         Returns:
             The outputs, (B, T, H), zero at padding, or (B, H) without `return_sequences`; and the state after each row's
-            last real step, each (B, H).
+            last real step, each (B, H), of which there is h alone without `return_state`.
 
         Raises:
             ValueError: a length is no number from 1 to T, or the state is not of the layer's shape.
         """
         check_lengths(lengths, inputs)
+        steps = Steps.of(lengths, inputs.shape[1], inputs.device)
+        outputs, end = self.run(steps.cleared(inputs), steps, state, noise)
+        return (steps.cleared(outputs) if self.return_sequences else end[0]), end
+
+    def run(
+        self, inputs: Tensor, steps: Steps, state: State | None = None, noise: Noise | None = None
+    ) -> tuple[Tensor, State]:
+        """Do as `forward`, with inputs that are 0 at padding, to outputs of all steps that mean nothing there."""
         if self.go_backwards:
-            inputs = reverse_real_part(inputs, lengths)
-        is_real = None
-        if is_ragged(lengths, inputs.shape[1]):
-            is_real = step_mask(lengths, inputs.shape[1], inputs.device).unsqueeze(2)
-            inputs = inputs.masked_fill(~is_real, 0)  # whatever stands there, NaN or not
+            inputs = steps.turned(inputs)
         start = self._start(inputs, state)
         if self.training and self.recurrent_dropout:
-            outputs, further = self._run_stepwise(inputs, start, is_real, noise or Noise.fresh(len(inputs), inputs.device))
+            run = self._run_stepwise(inputs, start, steps.is_padding, noise or Noise.fresh(len(inputs), inputs.device))
         else:
-            outputs, further = self._run_fused(inputs, start, is_real)
-        if is_real is not None:
-            outputs = outputs.masked_fill(~is_real, 0)  # what a ReLU makes of padding may be infinite
-        end = (last_outputs(outputs, lengths), *further)
+            run = self._run_fused(inputs, start, steps.is_padding if self.return_state or self.stateful else None)
+        outputs, further = run
+        end = (steps.lasts(outputs), *further)
         if self.stateful:
             self._held = _detached(end)
-        return (outputs if self.return_sequences else end[0]), end
+        return outputs, end if self.return_state else end[:1]
 
     def _start(self, inputs: Tensor, state: State | None) -> State:
         if state is None:
@@ -139,17 +145,17 @@ class Recurrent(nn.Module):
             )
         return state
 
-    def _run_fused(self, inputs: Tensor, state: State, is_real: Tensor | None) -> tuple[Tensor, State]:
+    def _run_fused(self, inputs: Tensor, state: State, is_padding: Tensor | None) -> tuple[Tensor, State]:
         size = self.bptt_steps or inputs.shape[1]
         outputs = []
         for begin in range(0, inputs.shape[1], size):
-            padding = None if is_real is None else ~is_real[:, begin : begin + size]
+            padding = None if is_padding is None else is_padding[:, begin : begin + size]
             part, further = self.cell.fused(inputs[:, begin : begin + size], state, padding)
             state = _detached((part[:, -1], *further))
             outputs.append(part)
         return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)), further
 
-    def _run_stepwise(self, inputs: Tensor, state: State, is_real: Tensor | None, noise: Noise) -> tuple[Tensor, State]:
+    def _run_stepwise(self, inputs: Tensor, state: State, is_padding: Tensor | None, noise: Noise) -> tuple[Tensor, State]:
         """Run step by step, as no kernel takes a mask upon the state."""
         mask = noise.mask(self.recurrent_dropout, 1, self.cell.units).squeeze(1).to(inputs.dtype)
         gates = self.cell.project(inputs)
@@ -158,8 +164,8 @@ class Recurrent(nn.Module):
             if self.bptt_steps and t and t % self.bptt_steps == 0:
                 state = _detached(state)
             after = self.cell.advance(gates[:, t], state, state[0] * mask)
-            if is_real is not None:
-                after = tuple(torch.where(is_real[:, t], new, old) for new, old in zip(after, state, strict=True))
+            if is_padding is not None:
+                after = tuple(torch.where(is_padding[:, t], old, new) for new, old in zip(after, state, strict=True))
             state = after
             outputs.append(state[0])
         return torch.stack(outputs, dim=1), state[1:]

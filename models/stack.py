@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.cells import State
 from models.config import ModelConfig
 from models.dropout import Dropout, Noise
-from models.lengths import last_outputs, reverse_real_part
+from models.lengths import Steps, check_lengths, last_outputs
 from models.rnn import LAYERS, Recurrent
 
 
@@ -97,13 +97,22 @@ class Bidirectional(nn.Module):
             The outputs in the order of the input, and the states: the forward layer's after the last real step and the
             backward layer's after the first.
         """
+        check_lengths(lengths, inputs)
+        steps = Steps.of(lengths, inputs.shape[1], inputs.device)
+        inputs = steps.cleared(inputs)
         ahead_state, back_state = state or (None, None)
-        ahead, ahead_end = self.forward_layer(inputs, lengths, ahead_state, noise and noise.fold(0))
-        back, back_end = self.backward_layer(inputs, lengths, back_state, noise and noise.fold(1))
-        if self.return_sequences:
-            back = reverse_real_part(back, lengths)
-        outputs = (ahead, back) if self.merge_mode == "none" else MERGES[self.merge_mode](ahead, back)
-        return outputs, (ahead_end, back_end)
+        ahead, ahead_end = self.forward_layer.run(inputs, steps, ahead_state, noise and noise.fold(0))
+        back, back_end = self.backward_layer.run(inputs, steps, back_state, noise and noise.fold(1))
+        ends = ahead_end, back_end
+        if not self.return_sequences:
+            return self._merged(ahead_end[0], back_end[0]), ends
+        back = steps.turned(back)
+        if self.merge_mode == "concat":
+            return steps.cleared(_concat(ahead, back)), ends
+        return self._merged(steps.cleared(ahead), steps.cleared(back)), ends
+
+    def _merged(self, ahead: Tensor, back: Tensor) -> Any:
+        return (ahead, back) if self.merge_mode == "none" else MERGES[self.merge_mode](ahead, back)
 
 
 Layer = Recurrent | Bidirectional
@@ -176,14 +185,14 @@ class Stacked(nn.Module):
         Returns:
             (B, output_size): the forward part after each row's last real step joined with the backward part after the first.
         """
-        top = self.top
+        top, has_added = self.top, self.residual and len(self.layers) > 1  # then the outputs hold more than the state
         if isinstance(top, Recurrent):
-            return last_outputs(outputs, lengths)
-        if top.merge_mode == "concat":  # the outputs hold what a residual adds, too
-            ahead, back = outputs.split([top.forward_layer.output_size, top.backward_layer.output_size], dim=2)
-            return torch.cat([last_outputs(ahead, lengths), back[:, 0]], dim=1)
+            return last_outputs(outputs, lengths) if has_added else state[-1][0]
         (ahead_end, back_end) = state[-1]
-        return MERGES[top.merge_mode](ahead_end[0], back_end[0])
+        if not has_added or top.merge_mode != "concat":
+            return MERGES[top.merge_mode](ahead_end[0], back_end[0])
+        ahead, back = outputs.split([top.forward_layer.output_size, top.backward_layer.output_size], dim=2)
+        return torch.cat([last_outputs(ahead, lengths), back[:, 0]], dim=1)
 
 
 def build_stack(config: ModelConfig, input_size: int) -> Stacked:
@@ -196,6 +205,7 @@ def build_stack(config: ModelConfig, input_size: int) -> Stacked:
             units,
             # Outputs of a go_backwards layer stay reversed, so the layers above read backwards without being told.
             go_backwards=config.go_backwards and number == 0,
+            return_state=False,
             learned_state=config.learned_state,
             bptt_steps=config.bptt_steps,
             recurrent_dropout=config.recurrent_dropout,

@@ -186,5 +186,5 @@ def test_recurrent_dropout_hides_the_same_units_of_the_state_at_every_step(kind)
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(TypeError, match=r"no option \['return_state'\]"):
-        make_layer("lstm", return_state=True)
+    with pytest.raises(TypeError, match=r"no option \['time_major'\]"):
+        make_layer("lstm", time_major=True)
