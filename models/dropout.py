@@ -6,9 +6,14 @@ with the masks of an unbroken one.
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+Numbers = TypeVar("Numbers", Tensor, NDArray[Any])
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -46,16 +51,16 @@ class Noise:
 
     def _draw(self, rate: float, steps: Tensor, size: int) -> Tensor:
         """Hash (seed, key, step, unit) to 16 bits, two units from each number; `steps` is (T,), or (B, 1) for T = 1."""
-        seed = torch.tensor(_signed(_splitmix(self.seed)), device=self.keys.device)
-        rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + seed)).to(torch.int32)
-        num_pairs = (size + 1) // 2
-        places = steps.unsqueeze(-1) * num_pairs + torch.arange(num_pairs, dtype=torch.int32, device=rows.device)
-        bits = (places * -1640531527) ^ rows.view(-1, 1, 1)
-        for shift, factor in ((16, 0x7FEB352D), (15, -2073319797)):
-            bits ^= (bits >> shift).bitwise_and_(2 ** (32 - shift) - 1)  # torch's shift draws the sign along
-            bits *= factor
-        bits ^= (bits >> 16).bitwise_and_(0xFFFF)
-        is_kept = bits.view(torch.int16)[..., :size] >= round((rate - 0.5) * 2**16)
+        pairs = torch.arange((size + 1) // 2, dtype=torch.int32, device=steps.device)
+        lowest = round((rate - 0.5) * 2**16)
+        if self.keys.is_cuda:
+            rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + _signed(_splitmix(self.seed)))).to(torch.int32)
+            is_kept = _hashed(rows, steps, pairs).view(torch.int16)[..., :size] >= lowest
+        else:  # NumPy does the same, and begins each of these small operations several times faster
+            keys = self.keys.numpy()
+            rows = _scramble(_scramble(keys * _signed(_GOLDEN) + _signed(_splitmix(self.seed)))).astype(np.int32)
+            bits = _hashed(rows, steps.numpy(), pairs.numpy())
+            is_kept = torch.from_numpy(bits.view(np.int16)[..., :size] >= lowest)
         return is_kept.to(torch.get_default_dtype()).mul_(1 / (1 - rate))
 
 
@@ -90,7 +95,17 @@ def _splitmix(number: int) -> int:
     return number ^ number >> 31
 
 
-def _scramble(keys: Tensor) -> Tensor:
+def _hashed(rows: Numbers, steps: Numbers, pairs: Numbers) -> Numbers:
+    """Hash a number of each row, step and pair of units to 32 bits, (B, T, pairs)."""
+    bits = (steps[..., None] * len(pairs) + pairs) * -1640531527 ^ rows.reshape(-1, 1, 1)
+    for shift, factor in ((16, 0x7FEB352D), (15, -2073319797)):
+        bits ^= bits >> shift & 2 ** (32 - shift) - 1  # the shift draws the sign along
+        bits *= factor
+    bits ^= bits >> 16 & 0xFFFF
+    return bits
+
+
+def _scramble(keys: Numbers) -> Numbers:
     keys = (keys ^ keys >> 32) * _signed(_MIX[0])
     return keys ^ keys >> 29
 

@@ -141,9 +141,10 @@ def check_lengths(lengths: Tensor, inputs: Tensor) -> None:
     """
     if lengths.shape != inputs.shape[:1] or lengths.is_cuda:
         raise ValueError(f"lengths has the shape {tuple(lengths.shape)}; expected ({len(inputs)},), on the CPU")
-    if lengths.min() < 1 or lengths.max() > inputs.shape[1]:
+    shortest, longest = lengths.numpy().min(), lengths.numpy().max()
+    if shortest < 1 or longest > inputs.shape[1]:
         raise ValueError(
-            f"lengths go from {int(lengths.min())} to {int(lengths.max())}; expected 1 to {inputs.shape[1]}, the steps of the "
+            f"lengths go from {shortest} to {longest}; expected 1 to {inputs.shape[1]}, the steps of the "
             "inputs; leave empty sequences out"
         )
 

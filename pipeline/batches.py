@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.batch import Batch
 from models.config import IGNORED, MAIN, NUM_RESERVED, UNKNOWN_ID
 from pipeline.config import CAPITALISATION
-from pipeline.examples import Examples, FormTable, Rows
+from pipeline.examples import Examples, Rows
 
 
 def plan_batches(lengths: Rows, batch_tokens: int, batch_sequences: int | None = None) -> list[Rows]:
@@ -77,8 +77,10 @@ def make_batch(
         words = examples.forms.word_ids[tokens]
         words = words if dropout is None else dropout.apply(words)
         parts["words"] = _long(words if word_ids is None else np.searchsorted(word_ids, words))
-        parts["features"][CAPITALISATION] = _long(examples.forms.capitalisation[tokens])
-        parts |= _distinct(tokens, examples.forms)
+        if examples.forms.capitalisation is not None:
+            parts["features"][CAPITALISATION] = _long(examples.forms.capitalisation[tokens])
+        if examples.forms.char_ids is not None:
+            parts |= _distinct(tokens, examples.forms.char_ids, examples.forms.char_offsets)
     if examples.values is not None:
         values = np.where(is_real[:, :, None], examples.values[at], 0)
         parts["values"] = torch.from_numpy(values.astype(np.float32))
@@ -97,18 +99,18 @@ def _targets(examples: Examples, rows: Rows, at: Rows) -> dict[str, torch.Tensor
     return targets
 
 
-def _distinct(tokens: NDArray[np.int32], forms: FormTable) -> dict[str, torch.Tensor]:
+def _distinct(tokens: NDArray[np.int32], char_ids: NDArray[np.int32], char_offsets: Rows) -> dict[str, torch.Tensor]:
     """Give each word's row among the batch's distinct forms, those forms' characters and lengths, short forms first."""
     distinct, places = np.unique(tokens, return_inverse=True)
-    starts = forms.char_offsets[distinct]
-    lengths = forms.char_offsets[distinct + 1] - starts
+    starts = char_offsets[distinct]
+    lengths = char_offsets[distinct + 1] - starts
     order = np.argsort(lengths, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
     lengths, starts = lengths[order], starts[order]
     steps = np.arange(lengths[-1])
     is_real = steps < lengths[:, None]
-    chars = np.where(is_real, forms.char_ids[np.where(is_real, starts[:, None] + steps, 0)], 0)
+    chars = np.where(is_real, char_ids[np.where(is_real, starts[:, None] + steps, 0)], 0)
     return {
         "forms": _long(rank[places.reshape(tokens.shape)]),
         "chars": _long(chars),

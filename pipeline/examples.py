@@ -1,7 +1,7 @@
 """An encoded corpus as numpy arrays, mapped into memory: what encode writes and batches are made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,19 @@ def _mapped(path: Path) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class FormTable:
-    """Distinct word forms: word ids (F,), characters (N,), where those begin (F + 1,), and how they are capitalised (F,)."""
+    """Distinct word forms.
+
+    Attributes:
+        word_ids: (F,) rows of the word table.
+        char_ids: (N,) rows of the character table, form after form; None where nothing reads them.
+        char_offsets: (F + 1,) where each form's characters begin.
+        capitalisation: (F,) how each is written; None where nothing reads it.
+    """
 
     word_ids: NDArray[np.int32]
-    char_ids: NDArray[np.int32]
+    char_ids: NDArray[np.int32] | None
     char_offsets: NDArray[np.int64]
-    capitalisation: NDArray[np.int32]
+    capitalisation: NDArray[np.int32] | None
 
     @classmethod
     def open(cls, folder: Path) -> "FormTable":
@@ -115,6 +122,17 @@ class Examples:
         assert self.tokens is not None and self.forms is not None
         num_words = int(self.forms.word_ids.max()) + 1
         return np.bincount(self.forms.word_ids[self.tokens], minlength=num_words)
+
+    def only(self, *, chars: bool, capitalisation: bool) -> "Examples":
+        """Leave out what is not read of word forms; making a batch then costs less."""
+        if self.forms is None:
+            return self
+        forms = replace(
+            self.forms,
+            char_ids=self.forms.char_ids if chars else None,
+            capitalisation=self.forms.capitalisation if capitalisation else None,
+        )
+        return replace(self, forms=forms)
 
     @property
     def is_tagging(self) -> bool:

@@ -20,7 +20,7 @@ from models.config import MAIN
 from models.lengths import step_mask
 from models.network import Network
 from pipeline.batches import Share, evaluation_batches, plan_epoch, training_shares
-from pipeline.config import TrainConfig
+from pipeline.config import CAPITALISATION, TrainConfig
 from pipeline.errors import DivergedError
 from pipeline.examples import Examples
 from pipeline.messages import EpochResult, StepResult
@@ -118,6 +118,9 @@ def fit(
         DivergedError: the loss of a step is not a number; the step's update was not made.
     """
     config, progress, world = training.config, training.progress, World.current()
+    network = training.network
+    has_chars, has_capitalisation = network.inputs.chars is not None, CAPITALISATION in network.config.features
+    train, val = (examples.only(chars=has_chars, capitalisation=has_capitalisation) for examples in (train, val))
     adder = Adder(world)
     while not progress.is_done:
         plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
@@ -217,7 +220,7 @@ def _mean_loss(training: Training, batch: Batch, num_targets: dict[str, int]) ->
     network = training.network
     logits = network(batch, MATMUL_DTYPES.get(training.config.precision))
     sums = network.loss_sums(logits, batch, training.config.label_smoothing)
-    return torch.stack([weight * sums[name] / num_targets[name] for name, weight in network.weights.items()]).sum()
+    return sum((sums[name] * (weight / num_targets[name]) for name, weight in network.weights.items()), start=torch.zeros(()))
 
 
 def _end_epoch(
