@@ -57,9 +57,8 @@ class Noise:
             rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + _signed(_splitmix(self.seed)))).to(torch.int32)
             is_kept = _hashed(rows, steps, pairs).view(torch.int16)[..., :size] >= lowest
         else:  # NumPy does the same, and begins each of these small operations several times faster
-            keys = self.keys.numpy()
-            rows = _scramble(_scramble(keys * _signed(_GOLDEN) + _signed(_splitmix(self.seed)))).astype(np.int32)
-            bits = _hashed(rows, steps.numpy(), pairs.numpy())
+            keys: NDArray[Any] = self.keys.numpy() * _signed(_GOLDEN) + _signed(_splitmix(self.seed))
+            bits = _hashed(_scramble(_scramble(keys)).astype(np.int32), steps.numpy(), pairs.numpy())
             is_kept = torch.from_numpy(bits.view(np.int16)[..., :size] >= lowest)
         return is_kept.to(torch.get_default_dtype()).mul_(1 / (1 - rate))
 

@@ -226,4 +226,4 @@ class InputEncoder(nn.Module):
             encoded = self.chars(batch.chars, batch.char_lengths, form_noise)
             parts.append(encoded.index_select(0, batch.forms.flatten()).unflatten(0, batch.forms.shape))
         parts += [table(batch.features[name]) for name, table in zip(self.feature_names, self.features, strict=True)]
-        return torch.cat(parts, dim=2)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)

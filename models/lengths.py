@@ -5,7 +5,7 @@ Lengths are (B,), on the CPU, each from 1 to T. Nothing here or above reads a pa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -48,13 +48,11 @@ class Steps:
 
     def turned(self, inputs: Tensor) -> Tensor:
         """Turn each row's real part of (B, T, ...) around and leave its padding where it is; twice gives the inputs back."""
-        turned: Tensor = _Permuted.apply(inputs, self.mirrored)
-        return turned
+        return cast(Tensor, _Permuted.apply(inputs, self.mirrored))  # type: ignore[no-untyped-call]
 
     def lasts(self, inputs: Tensor) -> Tensor:
         """Pick each row's last real step: (B, H) from (B, T, H)."""
-        picked: Tensor = _Picked.apply(inputs, self.last)
-        return picked
+        return cast(Tensor, _Picked.apply(inputs, self.last))  # type: ignore[no-untyped-call]
 
 
 class _Permuted(torch.autograd.Function):
@@ -67,7 +65,7 @@ class _Permuted(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _Permuted.apply(gradient, ctx.index), None
+        return cast(Tensor, _Permuted.apply(gradient, ctx.index)), None  # type: ignore[no-untyped-call]
 
 
 class _Picked(torch.autograd.Function):

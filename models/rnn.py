@@ -113,9 +113,7 @@ class Recurrent(nn.Module):
         outputs, end = self.run(steps.cleared(inputs), steps, state, noise)
         return (steps.cleared(outputs) if self.return_sequences else end[0]), end
 
-    def run(
-        self, inputs: Tensor, steps: Steps, state: State | None = None, noise: Noise | None = None
-    ) -> tuple[Tensor, State]:
+    def run(self, inputs: Tensor, steps: Steps, state: State | None = None, noise: Noise | None = None) -> tuple[Tensor, State]:
         """Do as `forward`, with inputs that are 0 at padding, to outputs of all steps that mean nothing there."""
         if self.go_backwards:
             inputs = steps.turned(inputs)

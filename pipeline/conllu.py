@@ -181,8 +181,10 @@ def _split_plain(chunk: Chunk, columns: dict[str, str]) -> pl.DataFrame | None:
     is_blank[others], is_comment[others] = (heads == "").to_numpy(), heads.str.starts_with("#").to_numpy()
     is_row = ~is_blank & ~is_comment
     is_whole = ((lines["last"] != "").to_numpy() == is_row).all() and count_bytes(chunk.data, b"\t") == 9 * is_row.sum()
-    kinds = {"index": index, "is_blank": is_blank, "is_comment": is_comment}
-    return lines.drop("last").with_columns(**kinds, damage=pl.lit(None, pl.String)) if is_whole else None
+    if not is_whole:
+        return None
+    nothing = pl.lit(None, pl.String)
+    return lines.drop("last").with_columns(index=index, is_blank=is_blank, is_comment=is_comment, damage=nothing)
 
 
 def _split(chunk: Chunk, columns: dict[str, str], path: Path) -> pl.DataFrame:
@@ -220,11 +222,12 @@ def _broken(rows: pl.DataFrame, rules: list[Rule]) -> pl.DataFrame:
 
 
 def _spans(others: pl.DataFrame) -> pl.DataFrame:
-    """Add to the lines of ranges and empty nodes `start` and `end` (of a range), and `at`: the word, from 1, where it stands."""
+    """Add to the lines of ranges and empty nodes `start`, `end`, `size` (words of a range but one) and `at` (where it stands)."""
     bounds, parts = (others["head"].str.splitn(sign, 2).struct for sign in "-.")
     node = pl.when(_index(parts[1]).is_not_null()).then(_index(parts[0]) + 1)
     at = pl.when(pl.col("end").is_not_null()).then("start").otherwise(node)
-    return others.with_columns(start=_index(bounds[0]), end=_index(bounds[1])).with_columns(at=at)
+    others = others.with_columns(start=_index(bounds[0]), end=_index(bounds[1]))
+    return others.with_columns(at=at, size=pl.col("end") - pl.col("start"))
 
 
 def _place(words: pl.DataFrame, others: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -242,16 +245,16 @@ def _place(words: pl.DataFrame, others: pl.DataFrame) -> tuple[pl.DataFrame, pl.
     sentence[is_word], sentence[place] = words["sentence"], others["sentence"]
     at[is_word], at[place] = words["index"], others["at"].fill_null(_NOWHERE)
     before = is_word.cumsum() - is_word  # words of the chunk before the line
-    is_first, is_lost, base = np.diff(sentence, prepend=-1) != 0, at == _NOWHERE, at - before
+    is_first: NDArray[np.bool_] = np.diff(sentence, prepend=-1) != 0
+    is_lost, base = at == _NOWHERE, at - before
     expected = np.where(is_first, 1 - before, _shifted(base, 0))
-    size = (others["end"] - others["start"]).to_numpy()
-    is_sound = others.select((pl.col("end") - pl.col("start")).is_between(1, MAX_RANGE).fill_null(False)).to_series().to_numpy()
+    is_sound = others["size"].is_between(1, MAX_RANGE).fill_null(False).to_numpy()
     reach = np.zeros(length, np.int64)  # words of the chunk up to the end of the furthest range so far
-    reach[place[is_sound]] = before[place[is_sound]] + size[is_sound] + 1
+    reach[place[is_sound]] = before[place[is_sound]] + others["size"].to_numpy()[is_sound] + 1
     reach = np.maximum.accumulate(reach)
-    faults = {
-        "is_astray": (base != expected) & ~is_lost & (is_first | ~_shifted(is_lost, False)),
-        "is_cut": _shifted(is_first[::-1], True)[::-1] & (reach > before + is_word),
+    faults: dict[str, NDArray[np.bool_]] = {
+        "is_astray": (base != expected) & ~is_lost & (is_first | ~_shifted(is_lost, 0)),
+        "is_cut": _shifted(is_first[::-1], 1)[::-1] & (reach > before + is_word),
         "overlaps": _shifted(reach, 0) > before,
     }
     words, others = (
@@ -261,8 +264,8 @@ def _place(words: pl.DataFrame, others: pl.DataFrame) -> tuple[pl.DataFrame, pl.
     return words, others
 
 
-def _shifted(values: NDArray[T], first: T) -> NDArray[T]:
-    return np.concatenate([[first], values[:-1]])
+def _shifted(values: NDArray[T], first: int) -> NDArray[T]:
+    return np.concatenate([np.array([first], values.dtype), values[:-1]])
 
 
 def _word_rules(columns: dict[str, str]) -> list[Rule]:
@@ -281,14 +284,14 @@ def _word_rules(columns: dict[str, str]) -> list[Rule]:
 
 def _other_rules(columns: dict[str, str]) -> list[Rule]:
     """List what the line of a range or empty node must not be."""
-    is_range, size = pl.col("end").is_not_null(), pl.col("end") - pl.col("start")
+    is_range = pl.col("end").is_not_null()
     return [
         _DAMAGE,
         Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
         *(_filled(name, read) for name, read in columns.items()),
         _ASTRAY,
         Rule(
-            is_range & ~size.is_between(1, MAX_RANGE),
+            is_range & ~pl.col("size").is_between(1, MAX_RANGE),
             f"has a range that spans no words or over {MAX_RANGE}; fix: mend its id",
         ),
         Rule(
@@ -303,9 +306,7 @@ def _filled(name: str, read: str) -> Rule:
     """Make the rule that a column is not blank. Most text is seen not to be by where it sorts, far faster than by stripping."""
     text = pl.col(name)
     is_blank = text.str.strip_chars() == ""
-    return Rule(
-        (text < "!") | (text > "~"), pl.when(is_blank).then(pl.lit(f"has no {read}; a word has one; fix: fill it in"))
-    )
+    return Rule((text < "!") | (text > "~"), pl.when(is_blank).then(pl.lit(f"has no {read}; a word has one; fix: fill it in")))
 
 
 def _values(comments: pl.DataFrame, is_meant: pl.Expr) -> pl.DataFrame:
@@ -337,20 +338,17 @@ def _sentences(words: pl.DataFrame, ranges: pl.DataFrame, columns: dict[str, str
 
 def _written(ranges: pl.DataFrame, sentences: pl.DataFrame) -> pl.DataFrame:
     """Give `written`, by `sentence`, of those that have ranges."""
-    size = pl.col("tokens").list.len().cast(pl.Int64)
-    marked = sentences.join(ranges, on="sentence", how="semi", maintain_order="left").select("sentence", size=size)
-    marked = marked.with_columns(first=pl.col("size").cum_sum() - pl.col("size"))
-    parts = (
-        ranges.join(marked, on="sentence", maintain_order="left")
-        .with_columns(place=pl.col("first") + pl.col("start") - 1, more=pl.col("end") - pl.col("start"))
-        .select(
-            place=pl.int_ranges("place", pl.col("place") + pl.col("more") + 1),
-            written=pl.concat_list("token", pl.lit("").repeat_by("more")),
-        )
-        .explode("place", "written")
+    length = pl.col("tokens").list.len().cast(pl.Int64)
+    marked = sentences.join(ranges, on="sentence", how="semi", maintain_order="left")
+    marked = marked.select("sentence", length=length, first=length.cum_sum() - length)
+    place = pl.col("first") + pl.col("start") - 1
+    parts = ranges.join(marked, on="sentence", maintain_order="left").select(
+        place=pl.int_ranges(place, place + pl.col("size") + 1),
+        written=pl.concat_list("token", pl.lit("").repeat_by("size")),
     )
-    part = np.zeros(marked["size"].sum(), np.int64)
+    parts = parts.explode("place", "written")
+    part = np.zeros(int(marked["length"].sum()), np.int64)
     part[parts["place"].to_numpy()] = np.arange(1, len(parts) + 1)
     written = pl.concat([pl.Series("written", [None], pl.String), parts["written"]]).gather(part)
-    sentence = np.repeat(marked["sentence"].to_numpy(), marked["size"].to_numpy())
+    sentence = np.repeat(marked["sentence"].to_numpy(), marked["length"].to_numpy())
     return pl.DataFrame({"sentence": sentence, "written": written}).group_by("sentence", maintain_order=True).agg("written")

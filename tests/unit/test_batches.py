@@ -101,6 +101,16 @@ def test_the_rows_sent_between_workers_are_all_that_the_step_reads():
         assert read <= set(shares[0].word_ids.tolist())
 
 
+@pytest.mark.parametrize(("chars", "capitalisation"), [(True, False), (False, True), (False, False)])
+def test_a_batch_leaves_out_what_is_not_read(chars, capitalisation):
+    examples = make_examples([5, 3])
+    batch, whole = (
+        make_batch(each, np.arange(2)) for each in (examples.only(chars=chars, capitalisation=capitalisation), examples)
+    )
+    assert torch.equal(batch.words, whole.words) and batch.chars.numel() == (whole.chars.numel() if chars else 0)
+    assert batch.features.keys() == ({"capitalisation"} if capitalisation else set())
+
+
 def test_dropped_words_are_unknown_and_keep_their_characters():
     examples = make_examples([5])
     every = WordDropout(rates=np.ones(int(examples.forms.word_ids.max()) + 1), drawn=np.full((1, 5), 0.99))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.dropout import Dropout, Noise
+from models.dropout import Dropout, Noise, _hashed, _scramble
 
 KEYS = torch.arange(40)
 
@@ -51,6 +51,14 @@ def test_a_mask_of_known_numbers_stays_what_it_is():
     """So that a training can be repeated by a later version."""
     masks = Noise(2024, torch.tensor([0, 7])).mask(0.5, 1, 16).flatten(1)
     assert ["".join(str(int(number > 0)) for number in row) for row in masks] == ["1010100000101100", "0011010110001001"]
+
+
+def test_torch_and_numpy_hash_alike():
+    keys = torch.tensor([0, 7, -3, 2**62])
+    steps, pairs = torch.arange(5, dtype=torch.int32), torch.arange(6, dtype=torch.int32)
+    rows = _scramble(keys).to(torch.int32)
+    assert rows.numpy().tolist() == _scramble(keys.numpy()).astype("int32").tolist()
+    assert _hashed(rows, steps, pairs).tolist() == _hashed(rows.numpy(), steps.numpy(), pairs.numpy()).tolist()
 
 
 def test_nothing_is_dropped_out_of_training():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.lengths import Packing, check_lengths, last_outputs, pad, reverse_real_part, step_mask
+from models.lengths import Packing, Steps, check_lengths, last_outputs, pad, reverse_real_part, step_mask
 
 LENGTHS = torch.tensor([4, 1, 6, 3])
 
@@ -20,6 +20,21 @@ def test_reversing_twice_gives_the_inputs_back(lengths):
 def test_the_last_output_is_that_of_the_last_real_step():
     x = torch.arange(8).view(2, 4, 1)
     assert last_outputs(x, torch.tensor([3, 1])).tolist() == [[2], [4]]
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, torch.tensor([6, 6, 6, 6])])
+@pytest.mark.parametrize("move", [reverse_real_part, last_outputs])
+def test_gradients_go_the_way_back(move, lengths):
+    x = torch.randn(4, 6, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda inputs: move(inputs, lengths), x)
+
+
+def test_padding_is_cleared_whatever_stands_there():
+    x = torch.full((2, 3, 1), torch.nan)
+    steps = Steps.of(torch.tensor([3, 1]), 3, x.device)
+    assert steps.cleared(x).isnan().squeeze(2).tolist() == [[True, True, True], [True, False, False]]
+    whole = Steps.of(torch.tensor([3, 3]), 3, x.device)
+    assert whole.is_padding is None and whole.cleared(x) is x
 
 
 def test_real_steps_are_marked():

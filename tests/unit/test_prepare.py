@@ -43,6 +43,15 @@ def test_each_example_comes_into_one_split(prepare):
     assert sorted(text for split in found.values() for text in split) == sorted(row.split(" ", 1)[1] for row in ROWS)
 
 
+def test_what_was_written_is_counted(prepare, tmp_path):
+    found = prepare({"c": ROWS, "d": ["left one two", "right three"]}, corpus(splits={"train": "c", "test": "d"}))
+    summary = json.loads((tmp_path / "data" / "tiny" / "prepared" / "summary.json").read_text())
+    for name in SPLITS:
+        labels = {label for row in found[name]["labels"] for label in row}
+        steps = sum(len(tokens) for tokens in found[name]["tokens"])
+        assert summary[name] == {"examples": len(found[name]), "steps": steps, "labels": len(labels)}
+
+
 def test_shares_are_near_what_was_asked(prepare):
     found = prepare({"c": ROWS}, corpus())
     assert all(20 < len(found[name]) < 60 for name in ("val", "test"))

@@ -185,6 +185,27 @@ def test_recurrent_dropout_hides_the_same_units_of_the_state_at_every_step(kind)
     assert_close(layer.eval()(x, LENGTHS), make_layer(kind)(x, LENGTHS))
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("other", [{}, {"bptt_steps": 2}, {"recurrent_dropout": 0.5}, {"go_backwards": True}])
+def test_without_its_state_a_layer_gives_the_same_outputs_and_gradients(kind, other):
+    found = []
+    for options in ({}, {"return_state": False}):
+        layer, x = make_layer(kind, **other, **options), make_inputs().requires_grad_()
+        outputs, state = layer.train()(x, LENGTHS, noise=Noise(3, torch.arange(4)))
+        (outputs.square().sum() + state[0].sum()).backward()
+        found.append([outputs, state[0], x.grad, *(parameter.grad for parameter in layer.parameters())])
+    assert len(state) == 1
+    assert_close(tuple(found[0]), tuple(found[1]))
+
+
+def test_a_stateful_layer_holds_its_cell_though_it_gives_no_state():
+    layers = [make_layer("lstm", stateful=True, return_state=is_given) for is_given in (True, False)]
+    for layer in layers:
+        layer(make_inputs(), LENGTHS)
+    first, second = (layer(make_inputs(), LENGTHS)[0] for layer in layers)
+    assert_close(first, second, atol=0)
+
+
 def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match=r"no option \['time_major'\]"):
         make_layer("lstm", time_major=True)
