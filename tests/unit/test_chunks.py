@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pipeline.chunks
-from pipeline.chunks import Chunk, Seen, chunks, each_ahead
+from pipeline.chunks import Chunk, Seen, chunks, count_bytes, each_ahead
 from pipeline.config import CorpusConfig, PathSource
 
 CORPUS = CorpusConfig("tagging", "conllu", "en", "own", PathSource("path", "."), {"all": "c"})
@@ -20,6 +20,12 @@ def test_pieces_end_after_blank_lines_and_make_the_file(tmp_path, monkeypatch, s
     assert b"".join(chunk.data for chunk in found) == content
     assert all(chunk.data.endswith(f"{end}{end}".encode()) or chunk.data == end.encode() for chunk in found[:-1])
     assert [chunk.number for chunk in found] == [1 + content[: content.index(c.data)].count(b"\n") for c in found] or size == 1
+
+
+@pytest.mark.parametrize("piece", [1, 3, 100])
+def test_bytes_are_counted_in_pieces(monkeypatch, piece):
+    monkeypatch.setattr(pipeline.chunks, "_PIECE", piece)
+    assert [count_bytes(data, b"\n") for data in (b"", b"a\nb\n\n", b"\n" * 7)] == [0, 3, 7]
 
 
 def test_what_threads_give_comes_in_order():

@@ -99,6 +99,8 @@ MALFORMED = {
     "spaces for tabs": (GOOD + "1 a a X _ _ _ _ _ _\n", 5),
     "a trailing tab": (GOOD + word(1).rstrip("\n") + "\t\n", 5),
     "an empty word": (GOOD + word(1, ""), 5),
+    "a word of white space": (GOOD + word(1, " "), 5),
+    "a word of a wide space": (GOOD + word(1, "\u3000"), 5),
     "an empty tag": (GOOD + word(1, upos=""), 5),
     "a missing tag": (GOOD + word(1, upos="_"), 5),
     "an unknown tag": (GOOD + word(1, upos="WORD"), 5),
@@ -124,6 +126,19 @@ MALFORMED = {
 def test_malformed_conllu_is_named_at_its_line(read, content, line):
     with pytest.raises(DataError, match=rf"c:{line}:\d+: .*; fix: "):
         read(content, CONLLU)
+
+
+@pytest.mark.parametrize("tag", ["", "_", " ", "\u00a0"])
+def test_a_word_without_a_tag_is_told_from_one_with_a_strange_tag(read, tag):
+    with pytest.raises(DataError, match=r"c:1:1: .* has no upos"):
+        read(word(1, upos=tag), CONLLU)
+    with pytest.raises(DataError, match=r"c:1:1: .* has an upos that is none of the 17"):
+        read(word(1, upos="WORD"), CONLLU)
+
+
+def test_a_line_without_an_id_is_one_mistake(read):
+    with pytest.raises(DataError, match=r"c:2:1: .*; fix: number the line$"):
+        read(word(1) + word("x") + word(2), CONLLU)
 
 
 @pytest.mark.parametrize("content", [b"", GOOD.encode("utf-16")], ids=["empty", "UTF-16"])

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models.config import IGNORED
 from pipeline.config import CorpusConfig, EncodeConfig, PathSource, VectorsConfig
 from pipeline.encode import run
 from pipeline.examples import ArrayFile, Examples
@@ -64,6 +65,12 @@ def test_labels_stand_beside_their_words(layout):
     run(corpus("tagging"), EncodeConfig(), None, layout)
     names = Vocab.load(layout.encoded_dir / "vocab.json").labels
     assert [names[label] for label in Examples.open(layout.encoded_dir, "train").labels] == ["X", "Y", "X", "Y"]
+
+
+def test_a_label_of_val_alone_is_ignored(layout):
+    write(layout, {**TAGGED, "val": [("d a", "X Z")]})
+    run(corpus("tagging"), EncodeConfig(), None, layout)
+    assert Examples.open(layout.encoded_dir, "val").labels.tolist() == [0, IGNORED]
 
 
 def test_contractions_are_learnt_from_train(layout):

@@ -46,6 +46,13 @@ def test_training_lowers_the_loss(task):
     assert losses[-1] < 0.85 * losses[0]
 
 
+def test_a_network_learns_from_how_words_are_written():
+    config = dataclasses.replace(CONFIG, epochs=15, lr=0.02, average=0.0, word_dropout=0.0)
+    network = make_network(dataclasses.replace(SMALL, word_size=0, char_hidden=0, char_size=None, features={"capitalisation": 3}))
+    losses = [row["train/loss"] for row in _epochs(_fit(Training(network, config)))]
+    assert losses[-1] < 0.99 * losses[0]
+
+
 @pytest.mark.parametrize("task", ["tagging", "classification"])
 def test_a_step_follows_the_gradient_of_its_mean_loss_per_label(task):
     config = dataclasses.replace(CONFIG, word_dropout=0.0, clip_norm=1e9)

@@ -43,8 +43,12 @@ def test_each_example_comes_into_one_split(prepare):
     assert sorted(text for split in found.values() for text in split) == sorted(row.split(" ", 1)[1] for row in ROWS)
 
 
-def test_what_was_written_is_counted(prepare, tmp_path):
-    found = prepare({"c": ROWS, "d": ["left one two", "right three"]}, corpus(splits={"train": "c", "test": "d"}))
+def test_what_was_written_is_counted_over_all_pieces_of_a_file(prepare, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.chunks.CHUNK_BYTES", 1)
+    tags = ["NOUN", "VERB", "ADJ"]
+    lines = [f"1\tword{number}\t_\t{tags[number % 3]}\t_\t_\t_\t_\t_\t_\n" for number in range(60)]
+    config = corpus(format="conllu", task="tagging", splits={"train": "c", "test": "d"})
+    found = prepare({"c": lines, "d": lines[:2]}, config)
     summary = json.loads((tmp_path / "data" / "tiny" / "prepared" / "summary.json").read_text())
     for name in SPLITS:
         labels = {label for row in found[name]["labels"] for label in row}

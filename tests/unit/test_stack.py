@@ -47,6 +47,20 @@ def test_padding_batch_mates_and_the_order_of_rows_change_nothing(kind, hidden):
         assert_close(final[row], stack.final(alone, alone_state, LENGTHS[row : row + 1])[0])
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("padding", [torch.nan, torch.inf])
+def test_what_stands_in_the_padding_reaches_no_output_and_no_gradient(kind, padding):
+    found = []
+    for value in (0.0, padding):
+        stack, x = make_stack(kind, (5, 5)), make_inputs()
+        for row, length in enumerate(LENGTHS.tolist()):
+            x[row, length:] = value
+        outputs, _ = stack(x, LENGTHS)
+        outputs.square().sum().backward()
+        found.append([outputs, *(parameter.grad for parameter in stack.parameters())])
+    assert all(torch.equal(clean, changed) for clean, changed in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize(("kind", "theirs"), [("lstm", nn.LSTM), ("gru", nn.GRU), ("tanh", nn.RNN)])
 def test_a_stack_equals_torchs_own_packed_network(kind, theirs):
     stack, x = make_stack(kind, (5, 5)), make_inputs()
