@@ -73,6 +73,14 @@ def test_a_label_of_val_alone_is_ignored(layout):
     assert Examples.open(layout.encoded_dir, "val").labels.tolist() == [0, IGNORED]
 
 
+def test_a_label_that_is_null_is_ignored(layout):
+    write(layout, TAGGED)
+    path = layout.prepared_dir / "val.parquet"
+    pl.read_parquet(path).with_columns(labels=pl.Series([[None, "X"]])).write_parquet(path)
+    run(corpus("tagging"), EncodeConfig(), None, layout)
+    assert Examples.open(layout.encoded_dir, "val").labels.tolist() == [IGNORED, 0]
+
+
 def test_contractions_are_learnt_from_train(layout):
     write(layout, TAGGED)
     path = layout.prepared_dir / "train.parquet"
