@@ -51,16 +51,17 @@ class Noise:
 
     def _draw(self, rate: float, steps: Tensor, size: int) -> Tensor:
         """Hash (seed, key, step, unit) to 16 bits, two units from each number; `steps` is (T,), or (B, 1) for T = 1."""
-        pairs = torch.arange((size + 1) // 2, dtype=torch.int32, device=steps.device)
-        lowest = round((rate - 0.5) * 2**16)
+        pairs, lowest = torch.arange((size + 1) // 2, dtype=torch.int32, device=steps.device), round((rate - 0.5) * 2**16)
+        seed, dtype = _signed(_splitmix(self.seed)), torch.get_default_dtype()
         if self.keys.is_cuda:
-            rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + _signed(_splitmix(self.seed)))).to(torch.int32)
+            rows = _scramble(_scramble(self.keys * _signed(_GOLDEN) + seed)).to(torch.int32)
             is_kept = _hashed(rows, steps, pairs).view(torch.int16)[..., :size] >= lowest
-        else:  # NumPy does the same, and begins each of these small operations several times faster
-            keys: NDArray[Any] = self.keys.numpy() * _signed(_GOLDEN) + _signed(_splitmix(self.seed))
-            bits = _hashed(_scramble(_scramble(keys)).astype(np.int32), steps.numpy(), pairs.numpy())
-            is_kept = torch.from_numpy(bits.view(np.int16)[..., :size] >= lowest)
-        return is_kept.to(torch.get_default_dtype()).mul_(1 / (1 - rate))
+            return is_kept.to(dtype).mul_(1 / (1 - rate))
+        # NumPy does the same, and begins each of these small operations several times faster.
+        keys: NDArray[Any] = self.keys.numpy() * _signed(_GOLDEN) + seed
+        bits = _hashed(_scramble(_scramble(keys)).astype(np.int32), steps.numpy(), pairs.numpy())
+        scale = (np.float64 if dtype == torch.float64 else np.float32)(1 / (1 - rate))
+        return torch.from_numpy((bits.view(np.int16)[..., :size] >= lowest) * scale)
 
 
 class Dropout(nn.Module):
