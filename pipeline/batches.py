@@ -154,15 +154,32 @@ class Share:
     """One worker's part of one step.
 
     Attributes:
-        batch: the worker's rows; None where there are more workers than rows.
+        examples, rows: the sequences that this worker reads; none where there are more workers than sequences.
         num_targets: target -> its labels in the whole step, over all workers.
-        word_ids: (R,) ascending rows of the word table that the whole step reads, which the batch's words are numbers of;
+        word_ids: (R,) ascending rows of the word table that the whole step reads, which a batch's words are numbers of;
             None where there are no words.
+        dropout: which of this worker's words are read as unknown ones.
+        seed: of the step's dropout masks.
     """
 
-    batch: Batch | None
+    examples: Examples
+    rows: Rows
     num_targets: dict[str, int]
-    word_ids: torch.Tensor | None
+    word_ids: Rows | None
+    dropout: WordDropout | None
+    seed: int
+
+    @property
+    def num_words(self) -> int:
+        """Steps of this worker's sequences, padding included."""
+        return len(self.rows) * int(self.examples.lengths[self.rows].max()) if len(self.rows) else 0
+
+    def batches(self, num_parts: int = 1) -> Iterator[Batch]:
+        """Make the worker's sequences a batch, or several that are read one after another; together they give the same."""
+        for part in np.array_split(np.arange(len(self.rows)), min(num_parts, len(self.rows)) or 1):
+            if len(part):
+                dropout = self.dropout and self.dropout.of(slice(part[0], part[-1] + 1))
+                yield make_batch(self.examples, self.rows[part], dropout, self.seed, self.word_ids)
 
 
 def training_shares(
@@ -185,14 +202,12 @@ def training_shares(
     mine = slice(rank, None, world_size)
     for step in range(first, len(plan)):
         rows = plan[step]
-        word_ids, batch = _word_ids(examples, rows), None
-        if len(rows[mine]):
-            dropout, drawn = None, np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
-            if rates is not None:
-                shape = len(rows), examples.lengths[rows].max()
-                dropout = WordDropout(rates, np.random.default_rng([*seed, step]).random(shape)).of(mine)
-            batch = make_batch(examples, rows[mine], dropout, int(drawn[0]), word_ids)
-        yield Share(batch, _count_targets(examples, rows), None if word_ids is None else _long(word_ids))
+        dropout = None
+        if rates is not None and len(rows[mine]):
+            shape = len(rows), examples.lengths[rows].max()
+            dropout = WordDropout(rates, np.random.default_rng([*seed, step]).random(shape)).of(mine)
+        drawn = np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
+        yield Share(examples, rows[mine], _count_targets(examples, rows), _word_ids(examples, rows), dropout, int(drawn[0]))
 
 
 def _count_targets(examples: Examples, rows: Rows) -> dict[str, int]:

@@ -1,27 +1,31 @@
 """Checkpoints: folders of safetensors and JSON, whole or not there at all.
 
-A checkpoint is written beside its place, flushed to the disk, and renamed; a manifest holds the hash of every file. What
-has no manifest or does not match it is never loaded. No pickle is read or written.
+A manifest holds the hash of every file. What has no manifest or does not match it is never loaded. No pickle is read or
+written. While a training goes on its checkpoints are written beside it, in a thread: it waits for a copy of its tensors alone.
 """
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline.digest import file_sha256
 from pipeline.errors import IntegrityError
+from pipeline.failpoints import reach
+from pipeline.manifest import check_manifest, write_manifest
+from pipeline.storage import DiskStore, Store, join, open_store
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-_PARTIAL = ".partial"
+_PREFIX = "step-"
+_TENSORS, _META = "tensors.safetensors", "meta.json"
+
+Loaded = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], *files: Path) -> None:
@@ -33,74 +37,121 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[s
         meta: anything that JSON holds.
         files: further files to copy into it.
     """
-    partial = folder.with_name(folder.name + _PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / "tensors.safetensors")
-    (partial / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    for file in files:
-        shutil.copyfile(file, partial / file.name)
-    hashes = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
-    (partial / MANIFEST).write_text(json.dumps(hashes), encoding="utf-8")
-    for path in [*partial.iterdir(), partial]:
-        _flush(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    _flush(folder.parent)
+    _save(DiskStore(folder.parent), folder.name, tensors, meta, files)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(folder: Path) -> Loaded:
     """Read a checkpoint whose files match its manifest.
 
     Raises:
         IntegrityError: a file is missing or is not what was written.
     """
-    check_manifest(folder)
-    return load_file(folder / "tensors.safetensors"), json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    check_manifest(folder, fix="use another")
+    return load_file(folder / _TENSORS), json.loads((folder / _META).read_text(encoding="utf-8"))
 
 
-def check_manifest(folder: Path) -> None:
-    """Compare every file of a folder with the manifest in it.
+def _save(store: Store, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], files: tuple[Path, ...] = ()) -> None:
+    reach("checkpoint: begun")
+    with store.writing(name) as folder:
+        reach("checkpoint: folder made")
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / _TENSORS)
+        reach("checkpoint: tensors written")
+        (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
+        reach("checkpoint: meta written")
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        write_manifest(folder)
+        reach("checkpoint: manifest written")
+    reach("checkpoint: whole")
+
+
+def load_from(store: Store, name: str) -> Loaded:
+    """Read a checkpoint of a store; see `load_checkpoint`."""
+    with store.reading(name) as folder:
+        return load_checkpoint(folder)
+
+
+def newest_checkpoint(store: Store) -> Loaded | None:
+    """Load the newest whole checkpoint of a training, passing over broken ones with a warning; None where it has none.
 
     Raises:
-        IntegrityError: naming the file and both hashes.
+        IntegrityError: it has some, and all are broken.
     """
-    try:
-        hashes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{folder / MANIFEST}:1:1: can not be read; {error}; fix: use another checkpoint") from error
-    for name, expected in hashes.items():
-        path = folder / name
-        found = file_sha256(path) if path.is_file() else "nothing"
-        if found != expected:
-            raise IntegrityError(f"{path}:1:1: is not what was written; sha256 {found}, expected {expected}; fix: use another")
-
-
-def newest_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Load the newest whole checkpoint of a folder, passing over broken ones with a warning; None where there is none."""
-    for path in sorted(_checkpoints(folder), reverse=True):
+    names = _steps(store)
+    for name in reversed(names):
         try:
-            return load_checkpoint(path)
+            return load_from(store, name)
         except IntegrityError as error:
             logger.warning("checkpoint passed over: %s", error)
+    if names:
+        raise IntegrityError(
+            f"checkpoints {', '.join(names)}: none is what was written, see above; nothing is left to go on from; fix: remove "
+            "the folder that they are in, and the training begins anew"
+        )
     return None
 
 
-def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints, and what unfinished writing left."""
-    for path in sorted(_checkpoints(folder))[:-keep]:
-        shutil.rmtree(path)
-    for path in folder.glob(f"*{_PARTIAL}"):
-        shutil.rmtree(path)
+def _steps(store: Store) -> list[str]:
+    return [name for name in store.names() if name.startswith(_PREFIX)]
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("step-*") if path.is_dir() and path.suffix != _PARTIAL]
+class Checkpoints:
+    """Writes the checkpoints of one training, one at a time, beside it; the newest steps stay, and what is named otherwise.
 
+    Args:
+        address: of a store.
+        keep: how many of the newest stay. Each holds the best weights so far, too.
+    """
 
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def __init__(self, address: str, keep: int = 2) -> None:
+        self._address, self._store, self._keep = address, open_store(address), keep
+        self._thread: Thread | None = None
+        self._trouble: Exception | None = None
+
+    def address(self, name: str) -> str:
+        """Say where a checkpoint stands."""
+        return join(self._address, name)
+
+    @property
+    def last(self) -> str | None:
+        """The address of the newest step that was written, if there is one."""
+        names = _steps(self._store)
+        return self.address(names[-1]) if names else None
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Copy tensors and begin to write them, once the checkpoint before is written.
+
+        Raises:
+            InfrastructureError: the one before could not be written.
+        """
+        self.finish()
+        copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._thread = Thread(target=self._write, args=(name, copies, json.loads(json.dumps(meta))))
+        self._thread.start()
+
+    def save_step(self, epoch: int, step: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Save what a training goes on from after a step of an epoch, both from 0."""
+        self.save(f"{_PREFIX}{epoch:05d}-{step:07d}", tensors, meta)
+
+    def finish(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+            InfrastructureError: it could not be.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise trouble
+
+    def _write(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        try:
+            _save(self._store, name, tensors, meta)
+            self._store.clean()
+            for old in _steps(self._store)[: -self._keep]:
+                self._store.remove(old)
+                reach("checkpoint: old one pruned")
+        except Exception as error:
+            self._trouble = error

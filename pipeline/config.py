@@ -217,8 +217,12 @@ class TrainConfig:
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     """Of the arithmetic. With bfloat16 the kernels of recurrent layers multiply in it, on a CPU the LSTM's, on a GPU all; the
     weights and all else stay in float32."""
+    accumulate: Positive = 1
+    """Parts in which each worker reads its share of a step, adding up their gradients: less memory, the same result."""
     checkpoint_seconds: Annotated[float, Range(gt=0)] = 30.0
     """Longest time of training that an interruption may cost."""
+    checkpoint_steps: Positive | None = None
+    """Most steps that an interruption may cost; null counts seconds alone."""
 
 
 @dataclass(frozen=True)
@@ -260,10 +264,19 @@ class ScalingConfig:
     __pydantic_config__: ClassVar = _CHECKED
     num_workers: Positive | None = None
     """Training processes; null takes one per GPU or, without GPUs, one per core up to 4."""
+    min_workers: Positive | None = None
+    """On a cluster: the fewest processes to go on with while nodes are missing; null waits for all."""
     cpus_per_worker: Positive = 1
     """Cores, and so threads, of each worker."""
+    gpus_per_worker: Literal[0, 1] | None = None
+    """GPUs of each worker; null takes one where every worker can have one."""
     max_failures: Count = 2
-    """How often a training whose worker died starts again from its last checkpoint."""
+    """How often a training whose worker died or hung starts again from its last checkpoint."""
+    hang_seconds: Annotated[float, Range(gt=0)] = 300.0
+    """Longest wait for a worker that does not answer, before all start again."""
+    storage: str | None = None
+    """Where encoded data and checkpoints lie for all workers: a folder that every node sees, or s3://bucket/prefix; null keeps
+    them in this project's folder."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from models.config import IGNORED, UNKNOWN_ID, Sizes, Target
 from pipeline.config import CAPITALISATION, CorpusConfig, EncodeConfig, VectorsConfig
 from pipeline.examples import ArrayFile
 from pipeline.layout import Layout
+from pipeline.manifest import write_manifest
 from pipeline.numbering import Numbering, renumber
 from pipeline.reading import SEQUENCE_COLUMN, TOKEN_COLUMN
 from pipeline.vectors import VECTOR_READERS, VectorTable
@@ -61,6 +62,7 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     cut = {"max_length": max_length, "truncating": config.truncating, "lost_steps": lost}
     summary = {"sizes": asdict(sizes), **cut, "unknown_words": unknown, "vector_coverage": coverage}
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    write_manifest(out_dir)
     counted = {"words": vocab.words, "contractions": vocab.contractions, "characters": vocab.chars, "labels": vocab.labels}
     print(f"{layout.pipeline}: " + ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items() if entries))
     shares = {"unknown words": unknown, "words with a vector": coverage, "steps cut off": lost if max_length else None}

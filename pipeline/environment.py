@@ -37,8 +37,22 @@ be made anew, which costs a recurrent layer up to a third of its time. torch ask
 far apart are then found in less time."""
 
 
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Has Ray listen on this machine's loopback alone, as it does by itself on other systems than Linux."""
+CLUSTER = {"RAY_AUTH_MODE": "token", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1"}
+"""A cluster is met with its token, which a machine's own Ray makes itself, and may take machines away with a warning."""
+
+
+def is_private() -> bool:
+    """Say whether work runs on a Ray of this process's own, not on the cluster in `RAY_ADDRESS`."""
+    return os.environ.get("RAY_ADDRESS", "local") in ("", "local")
+
+
 def set_environment() -> None:
-    """Set what is not set yet. A cluster is met with its token; a machine's own Ray makes one itself."""
-    is_cluster = os.environ.get("RAY_ADDRESS", "local") not in ("", "local")
-    for name, value in {**MLFLOW, **RAY, **MEMORY, **({"RAY_AUTH_MODE": "token"} if is_cluster else {})}.items():
+    """Set what is not set yet."""
+    host = os.environ.get("RAY_ADDRESS", "").rpartition("://")[2].rpartition(":")[0]
+    of_ray = {} if is_private() else CLUSTER
+    if is_private() or host.startswith("127.") or host == "localhost":
+        of_ray = of_ray | LOOPBACK
+    for name, value in (MLFLOW | RAY | MEMORY | of_ray).items():
         os.environ.setdefault(name, value)

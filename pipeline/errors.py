@@ -35,3 +35,9 @@ class InfrastructureError(UnrollError):
     """A disk, cluster, server or memory that failed."""
 
     exit_code = 6
+
+
+class StoppedError(UnrollError):
+    """A training that a person stopped; it goes on when it is run again."""
+
+    exit_code = 130

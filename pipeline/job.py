@@ -5,58 +5,79 @@ Nothing here imports torch: a person's mistake is told before anything is starte
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from models.config import ModelConfig, Setting, Sizes
 from pipeline.config import ScalingConfig, TrainConfig
-from pipeline.digest import file_sha256
 from pipeline.errors import ParamsError
 from pipeline.examples import Examples
 from pipeline.layout import Layout
+from pipeline.manifest import check_manifest
 from pipeline.spans import BioLabels
+from pipeline.storage import join
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a training depends on, and where its files are. Paths are absolute: workers run in folders of their own."""
+    """All that a training depends on, and where its files are.
+
+    Attributes:
+        model, train: the params.
+        key: a hash of the params and of the encoded corpus.
+        encoded_dir: the corpus, on the machine that starts the training.
+        encoded: its address, as workers see it.
+        checkpoints: the address of the training's checkpoints.
+        work_dir: for what passes between a machine's processes.
+        num_threads: of each worker.
+        hang_seconds: longest wait for a worker that does not answer.
+    """
 
     model: ModelConfig
     train: TrainConfig
+    key: str
     encoded_dir: Path
-    checkpoint_dir: Path
+    encoded: str
+    checkpoints: str
+    work_dir: Path
     num_threads: int = 1
+    hang_seconds: float = math.inf
 
     @property
-    def final_dir(self) -> Path:
-        """Where the finished training leaves its weights."""
-        return self.checkpoint_dir / "final"
+    def params(self) -> dict[str, Any]:
+        """Give the params as plain data, as JSON has them."""
+        return json.loads(json.dumps({"model": asdict(self.model), "train": asdict(self.train)}))
 
-    @property
-    def messages_path(self) -> Path:
-        """Where the first process tells its steps and epochs, a line of JSON each."""
-        return self.checkpoint_dir / "messages.jsonl"
+
+FINAL = "final"
+"""The name, among a training's checkpoints, of the weights that it ended with."""
 
 
 def make_job(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: Layout) -> Job:
     """Describe a training; its checkpoints' folder is named by a hash of the params and of the encoded corpus.
 
     Raises:
+        IntegrityError: the encoded corpus is not what encode wrote.
         ParamsError: the params do not fit the encoded corpus.
     """
+    encoded = check_manifest(layout.encoded_dir, fix=f"run `unroll encode -p {layout.pipeline}` again")
     check_fit(model, train, layout)
-    files = [path for path in sorted(layout.encoded_dir.rglob("*")) if path.is_file()]
-    encoded = {path.relative_to(layout.encoded_dir).as_posix(): file_sha256(path) for path in files}
-    key = hashlib.sha256(json.dumps([asdict(model), asdict(train), encoded], sort_keys=True).encode()).hexdigest()[:12]
-    return Job(
-        model,
-        train,
-        layout.encoded_dir.resolve(),
-        (layout.checkpoint_dir / key).resolve(),
-        scaling.cpus_per_worker,
-    )
+    key, encoded_dir = _hash([asdict(model), asdict(train), encoded]), layout.encoded_dir.resolve()
+    work_dir = (layout.checkpoint_dir / key).resolve()
+    checkpoints, address = str(work_dir), str(encoded_dir)
+    if scaling.storage is not None:
+        storage = scaling.storage if "://" in scaling.storage else Path(scaling.storage).resolve()
+        checkpoints = join(storage, "checkpoints", layout.pipeline, key)
+        address = join(storage, "encoded", _hash(encoded))
+    return Job(model, train, key, encoded_dir, address, checkpoints, work_dir, scaling.cpus_per_worker, scaling.hang_seconds)
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_fit(model: ModelConfig, train: TrainConfig, layout: Layout) -> None:

@@ -5,11 +5,12 @@ a step draws at random follows from the seed, the epoch and the step, so a train
 the steps that an unbroken one would have made.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,12 +22,18 @@ from models.lengths import step_mask
 from models.network import Network
 from pipeline.batches import Share, evaluation_batches, plan_epoch, training_shares
 from pipeline.config import CAPITALISATION, TrainConfig
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, InfrastructureError
 from pipeline.examples import Examples
+from pipeline.failpoints import reach
+from pipeline.memory import MemoryModel, is_out_of_memory
 from pipeline.messages import EpochResult, StepResult
 from pipeline.optimizer import Optimizer
 from pipeline.spans import BioLabels
 from pipeline.world import Adder, World
+
+logger = logging.getLogger(__name__)
+
+Part = TypeVar("Part", Share, Batch)
 
 EVALUATION_TOKENS = 4096
 """Steps per batch where nothing is learnt, padding included."""
@@ -87,9 +94,8 @@ class Training:
         self.progress = Progress()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Give tensors and values from which `restore` makes the same training."""
-        weights = self.network.state_dict()
-        tensors = {f"network.{name}": value.clone() for name, value in weights.items()}  # they lie in one tensor
+        """Give tensors and values from which `restore` makes the same training; they change as it goes on, so copy them."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.state().items()}
         return tensors, vars(self.progress) | {name: str(getattr(self.progress, name)) for name in _INFINITE}
@@ -107,21 +113,34 @@ class Training:
 
 
 def fit(
-    training: Training, train: Examples, val: Examples, bio: BioLabels | None, device: torch.device
+    training: Training,
+    train: Examples,
+    val: Examples,
+    bio: BioLabels | None,
+    device: torch.device,
+    *,
+    must_stop: Callable[[], bool] = lambda: False,
+    hang_seconds: float = math.inf,
 ) -> Iterator[StepResult | EpochResult]:
     """Train to the end from wherever `training` stands, yielding after each step and each epoch.
 
     Between two yields `training.state()` is whole: a checkpoint may be taken at any of them. At the end the network holds
     the best epoch's weights.
 
+    Args:
+        must_stop: asked at every step; where one worker says so all stop after the same step, whose result says so.
+        hang_seconds: longest wait for another worker.
+
     Raises:
         DivergedError: the loss of a step is not a number; the step's update was not made.
+        InfrastructureError: memory does not hold a worker's share of a step, not even in parts.
+        TimeoutError: another worker does not answer.
     """
     config, progress, world = training.config, training.progress, World.current()
     network = training.network
     has_chars, has_capitalisation = network.inputs.chars is not None, CAPITALISATION in network.config.features
     train, val = (examples.only(chars=has_chars, capitalisation=has_capitalisation) for examples in (train, val))
-    adder = Adder(world)
+    adder, memory = Adder(world, hang_seconds), MemoryModel()
     while not progress.is_done:
         plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
         shares = training_shares(
@@ -137,19 +156,24 @@ def fit(
         clock = _Clock()
         while (share := _next(shares)) is not None:
             rows = plan[progress.step]
-            loss = _step(training, share, rows, len(plan), adder, device)
+            reach(f"worker {world.rank}, step {len(plan) * progress.epoch + progress.step}")
+            loss, is_stopped = _step(training, share, rows, len(plan), adder, memory, device, must_stop())
             progress.step += 1
             clock.stop(int(train.lengths[rows].sum()))
-            yield StepResult(progress.epoch + 1, progress.step, len(plan), loss, clock.tokens_per_second)
+            if is_stopped:
+                progress.seconds += clock.seconds
+            yield StepResult(progress.epoch + 1, progress.step, len(plan), loss, clock.tokens_per_second, is_stopped)
+            if is_stopped:
+                return
             clock.start()
         progress.seconds += clock.seconds
         yield _end_epoch(training, val, bio, device, clock.tokens_per_second)
     training.network.load_state_dict(training.best)
 
 
-def _next(shares: Iterator[Share]) -> Share | None:
+def _next(parts: Iterator[Part]) -> Part | None:
     with record_function("unroll: batch"):
-        return next(shares, None)
+        return next(parts, None)
 
 
 class _Clock:
@@ -187,24 +211,30 @@ DECAYS: dict[str, Callable[[float], float]] = {
 """Share of the highest rate, when a share `left` of the decay is still to come."""
 
 
-def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Adder, device: torch.device) -> float:
-    """Make one update; returns the step's mean loss over all workers."""
+def _step(
+    training: Training,
+    share: Share,
+    rows: Any,
+    num_steps: int,
+    adder: Adder,
+    memory: MemoryModel,
+    device: torch.device,
+    wants_stop: bool,
+) -> tuple[float, bool]:
+    """Make one update; returns the step's mean loss over all workers, and whether one of them wants to stop after it."""
     config, progress, optimizer = training.config, training.progress, training.optimizer
-    with record_function("unroll: word vectors"):
-        vectors = optimizer.begin(share.word_ids)
-    if share.batch is not None:
-        with record_function("unroll: forward"):
-            loss = _mean_loss(training, replace(share.batch.to(device), word_vectors=vectors), share.num_targets)
-        with record_function("unroll: backward"):
-            loss.backward()
-        optimizer.message[-1] = loss.detach()
+    trouble = _add_gradients(training, share, memory, device)
+    optimizer.notes[1] = _FAILED if trouble is not None else float(wants_stop)
     with record_function("unroll: sum over workers"):
-        mean = adder.sum(optimizer.message)[-1].item()
+        adder.sum(optimizer.message)
+        mean, asked = optimizer.notes.tolist()
+        if asked >= _FAILED:
+            raise InfrastructureError(World.current().share(trouble, device))
         norm = optimizer.clip(config.clip_norm)
     if not math.isfinite(mean) or not math.isfinite(norm):
         raise DivergedError(
-            f"epoch {progress.epoch + 1}, step {progress.step + 1}: the loss is {mean}, the gradient's norm {norm}; "
-            f"examples {rows[:8].tolist()} of train; fix: lower train.lr or train.clip_norm"
+            f"{_place(progress)}: the loss is {mean}, the gradient's norm {norm}; "
+            f"examples {rows[:8].tolist()}{' ...' if len(rows) > 8 else ''} of train; fix: lower train.lr or train.clip_norm"
         )
     updates = progress.epoch * num_steps + progress.step
     progress.lr = learning_rate(config, (updates + 1) / (config.epochs * num_steps))
@@ -212,7 +242,54 @@ def _step(training: Training, share: Share, rows: Any, num_steps: int, adder: Ad
         optimizer.step(progress.lr, average_weight=1 - min(config.average, (1 + updates) / (10 + updates)))
     progress.loss_sum += mean * share.num_targets[MAIN]
     progress.num_targets += share.num_targets[MAIN]
-    return mean
+    return mean, asked > 0
+
+
+_FAILED = 1e6
+"""What a worker notes whose memory ran out; more than as many workers as there may be note that want to stop."""
+
+
+def _add_gradients(training: Training, share: Share, memory: MemoryModel, device: torch.device) -> str | None:
+    """Make the gradients of this worker's share of a step, in twice as many parts where memory does not do; else says why."""
+    num_parts = memory.num_parts(share.num_words, training.config.accumulate)
+    if _try_gradients(training, share, num_parts, memory, device):
+        return None
+    size = f"{len(share.rows)} examples of {share.num_words:,} words with padding"
+    logger.warning("%s: memory does not hold %s; read again in %d parts", _place(training.progress), size, 2 * num_parts)
+    if _try_gradients(training, share, 2 * num_parts, memory, device):
+        return None
+    longest = share.rows[share.examples.lengths[share.rows].argmax()]
+    return (
+        f"{_place(training.progress)}: memory does not hold {size}, not even in {2 * num_parts} parts; the longest is example "
+        f"{longest} of train, of {share.examples.lengths[longest]:,}; fix: lower train.batch_tokens, raise train.accumulate, or "
+        "cut long sequences with encode.max_length"
+    )
+
+
+def _place(progress: Progress) -> str:
+    return f"epoch {progress.epoch + 1}, step {progress.step + 1}"
+
+
+def _try_gradients(training: Training, share: Share, num_parts: int, memory: MemoryModel, device: torch.device) -> bool:
+    """Make the gradients of a share that is read in so many parts; says whether memory held them."""
+    optimizer = training.optimizer
+    with record_function("unroll: word vectors"):
+        word_ids = None if share.word_ids is None else torch.from_numpy(share.word_ids)
+        vectors = optimizer.begin(word_ids)
+    try:
+        batches = share.batches(num_parts)
+        while (batch := _next(batches)) is not None:
+            reach("batch read")
+            with record_function("unroll: forward"), memory.measuring(batch.lengths.numel() * int(batch.lengths.max())):
+                loss = _mean_loss(training, replace(batch.to(device), word_vectors=vectors), share.num_targets)
+            with record_function("unroll: backward"):
+                loss.backward()
+            optimizer.notes[0] += loss.detach()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 def _mean_loss(training: Training, batch: Batch, num_targets: dict[str, int]) -> Tensor:

@@ -1,6 +1,6 @@
-"""What a training reports, and its way from the process that trains to the one that shows it: lines appended to a file.
+"""What a training reports, its way from the process that trains to the one that shows it, and the way back of a wish to stop.
 
-Who follows the file needs no process between, and no torch.
+On one machine both go through files: who follows them needs no process between, and no torch.
 """
 
 import json
@@ -8,17 +8,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer update: its place in the epoch, from 1, the mean loss in nats per label, the epoch's speed so far."""
+    """One optimizer update: its place in the epoch, from 1, the mean loss in nats per label, the epoch's speed so far.
+
+    Attributes:
+        is_stopped: whether the training stops here because it was asked to.
+    """
 
     epoch: int
     step: int
     num_steps: int
     loss: float
     tokens_per_second: float
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,27 +40,55 @@ class EpochResult:
 Emit = Callable[[StepResult | EpochResult], None]
 
 
-def tell(path: Path, result: StepResult | EpochResult) -> None:
-    """Append one message to a file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps([type(result).__name__, asdict(result)]) + "\n")
+class Channel(Protocol):
+    """The way between the process that trains and the one that shows it, from both ends."""
+
+    def emit(self, result: StepResult | EpochResult) -> None:
+        """Tell, from where it trains."""
+
+    def must_stop(self) -> bool:
+        """Say, where it trains, whether it was asked to stop."""
+
+    def take(self) -> list[StepResult | EpochResult]:
+        """Give what came since the last call, in order."""
+
+    def ask_to_stop(self) -> None:
+        """Ask the training to stop after the step that it makes."""
 
 
-class Messages:
-    """Reads what `tell` appends to a file, from what stands in it now to what comes."""
+class FileChannel:
+    """A channel between processes that see one folder: messages are lines of a file, and another file asks to stop.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+    What stood there before is not read.
+
+    Args:
+        folder: made where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._messages, self._stop = folder / "messages.jsonl", folder / "stop"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._offset = self._messages.stat().st_size if self._messages.exists() else 0
+        self._stop.unlink(missing_ok=True)
+
+    def emit(self, result: StepResult | EpochResult) -> None:
+        with self._messages.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(pack(result)) + "\n")
+
+    def must_stop(self) -> bool:
+        return self._stop.exists()
+
+    def ask_to_stop(self) -> None:
+        self._stop.touch()
 
     def take(self) -> list[StepResult | EpochResult]:
         """Give the messages that came since the last call, in order.
 
         A line that is half written waits; one that a killed process left broken is passed over.
         """
-        if not self._path.exists():
+        if not self._messages.exists():
             return []
-        with self._path.open("rb") as file:
+        with self._messages.open("rb") as file:
             file.seek(self._offset)
             whole = file.read().rpartition(b"\n")[0]
         if not whole:
@@ -63,9 +97,22 @@ class Messages:
         messages = []
         for line in whole.splitlines():
             with suppress(ValueError):
-                kind, fields = json.loads(line)
-                messages.append(_KINDS[kind](**fields))
+                messages.append(unpack(json.loads(line)))
         return messages
+
+
+Packed = tuple[str, dict[str, Any]]
+
+
+def pack(result: StepResult | EpochResult) -> Packed:
+    """Turn a message into plain data."""
+    return type(result).__name__, asdict(result)
+
+
+def unpack(packed: Packed) -> StepResult | EpochResult:
+    """Turn plain data back into the message."""
+    kind, fields = packed
+    return _KINDS[kind](**fields)
 
 
 _KINDS: dict[str, type[StepResult] | type[EpochResult]] = {"StepResult": StepResult, "EpochResult": EpochResult}

@@ -1,6 +1,7 @@
 """AdamW (Loshchilov and Hutter 2019) over a network, with a running average of its weights, at the cost of what a step reads.
 
-Gradients of everything but the word table lie in one tensor, one after another, which is the message that workers add up.
+Gradients of everything but the word table lie in one tensor, one after another, which is the message that workers add up,
+with what else they tell each other at every step.
 Of the word table a step reads few rows: only those are sent and updated, and each gets what AdamW over the whole table would
 have given it.
 """
@@ -16,6 +17,8 @@ from pipeline.config import TrainConfig
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
+NUM_NOTES = 2
+"""Numbers that stand behind the gradients in the message: the loss, and what a worker asks of all."""
 _LONGEST = 4096
 """Steps after which every row is brought up to date, lest the list of what it missed grow without end."""
 _CHUNK = 1 << 16
@@ -47,7 +50,7 @@ class Optimizer:
         self.rows = None
         if table is not None and table.requires_grad:
             self.rows = RowAdamW(table, config.weight_decay, has_average=bool(config.average))
-        self._room = self.message = self._flat.new_empty(0)
+        self._room = self.message = self.gradient = self.notes = self._flat.new_empty(0)
 
     def _point_to(self, flat: Tensor) -> None:
         """Make the network's weights parts of a tensor."""
@@ -82,22 +85,22 @@ class Optimizer:
         return vectors
 
     def _clear(self, num_further: int) -> Tensor:
-        """Make `message` zero: all gradients one after another, then the words', then one number more, for the loss."""
-        size = self._flat.numel() + num_further + 1
+        """Make `message` zero: all gradients one after another, then the words', then `NUM_NOTES` numbers more."""
+        size = self._flat.numel() + num_further + NUM_NOTES
         if size > len(self._room):
             self._room = self._room.new_empty(size)
             for parameter, part in zip(self._parameters, self._cut(self._room[: self._flat.numel()]), strict=True):
                 parameter.grad = part.view_as(parameter)
         self.message = self._room[:size].zero_()
-        self._word_gradient = self.message[self._flat.numel() : -1]
+        self.gradient, self.notes = self.message[:-NUM_NOTES], self.message[-NUM_NOTES:]
+        self._word_gradient = self.gradient[self._flat.numel() :]
         return self._word_gradient
 
     def clip(self, longest: float) -> float:
         """Scale the gradient down to a norm of at most `longest`; returns what it was."""
-        gradient = self.message[:-1]
-        norm = gradient.norm().item()
+        norm = self.gradient.norm().item()
         if norm > longest:
-            gradient.mul_(longest / norm)
+            self.gradient.mul_(longest / norm)
         return norm
 
     def step(self, lr: float, average_weight: float) -> None:
@@ -108,7 +111,7 @@ class Optimizer:
             average_weight: the share of the new weights in the running average, from 0 to 1.
         """
         self._count += 1
-        gradient = self.message[: self._flat.numel()]
+        gradient = self.gradient[: self._flat.numel()]
         adamw_(self._flat, self._m, self._v, gradient, count=self._count, lr=lr, weight_decay=self._weight_decay)
         if self._average is not None:
             self._average.lerp_(self._flat, average_weight)

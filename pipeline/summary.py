@@ -10,6 +10,7 @@ from models.table import summary
 from pipeline.config import CorpusConfig
 from pipeline.errors import ParamsError
 from pipeline.layout import Layout
+from pipeline.manifest import check_manifest
 
 
 def run(model: ModelConfig, corpus: CorpusConfig, layout: Layout, sizes: dict[str, Any]) -> None:
@@ -22,10 +23,12 @@ def run(model: ModelConfig, corpus: CorpusConfig, layout: Layout, sizes: dict[st
         sizes: fields of `Sizes` that are given instead; without an encoded corpus all that the network needs.
 
     Raises:
+        IntegrityError: the encoded corpus is not what encode wrote.
         ParamsError: the corpus is not encoded, and no sizes are given.
     """
     path = layout.encoded_dir / "summary.json"
     if path.exists():
+        check_manifest(layout.encoded_dir, fix=f"run `unroll encode -p {layout.pipeline}` again")
         stored = json.loads(path.read_text(encoding="utf-8"))["sizes"]
         print(summary(build_network(model, Sizes.load(stored | sizes))))
         return

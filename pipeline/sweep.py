@@ -29,7 +29,7 @@ from pipeline import evaluate, register
 from pipeline.cluster import connected
 from pipeline.config import PipelineConfig, ScalingConfig, SweepConfig, SweepSpace
 from pipeline.errors import InfrastructureError, ParamsError
-from pipeline.job import Job, make_job, setting_of
+from pipeline.job import FINAL, Job, make_job, setting_of
 from pipeline.layout import Layout
 from pipeline.messages import EpochResult, StepResult
 from pipeline.tracking import Run, git_commit
@@ -84,7 +84,7 @@ def job_of(base: Job, chosen: dict[str, Any], folder: Path, trial_id: str) -> Jo
     model = drop_idle(model, setting_of(base.encoded_dir))  # what hangs on a choice that was not made
     if "lr" in chosen:
         train = replace(train, lr=float(f"{chosen['lr']:.3g}"))  # a number that a person would write
-    return replace(base, model=model, train=train, checkpoint_dir=folder / trial_id)
+    return replace(base, model=model, train=train, key=trial_id, checkpoints=str(folder / trial_id))
 
 
 def space_of(space: SweepSpace) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -144,7 +144,7 @@ class Children(tune.Callback):
 
     def _end(self, trial: Trial, status: str) -> None:
         row = self.rows[trial.trial_id]
-        is_whole = job_of(self._base, trial.config, self._folder, trial.trial_id).final_dir.exists()
+        is_whole = (self._folder / trial.trial_id / FINAL).exists()
         row["state"] = "failed" if status == "FAILED" else "finished" if is_whole else "stopped early"
         self.runs[trial.trial_id].log({"best/score": row["score"]})
         self.runs[trial.trial_id].tag({"trial_state": row["state"]})
@@ -214,7 +214,7 @@ def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _register(name: str, pipeline: PipelineConfig, task: Task, job: Job, tracked: Run, layout: Layout) -> None:
     """Take the best trial's model through evaluate and register, in a folder beside the pipeline's own."""
-    own = replace(layout, data_dir=job.checkpoint_dir / "data")
+    own = replace(layout, data_dir=Path(job.checkpoints) / "data")
     own.prepared_dir.parent.mkdir(parents=True)
     own.prepared_dir.symlink_to(layout.prepared_dir.resolve())
     write_model(job, tracked, own.model_dir)

@@ -10,25 +10,30 @@ start.
 
 import json
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from threading import Thread
-from types import ModuleType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.cluster import connected
+from pipeline.cluster import ActorChannel, connected, preflight
 from pipeline.config import ScalingConfig, TrainConfig
-from pipeline.job import Job, make_job
+from pipeline.environment import is_private
+from pipeline.errors import StoppedError
+from pipeline.job import FINAL, Job, make_job
 from pipeline.layout import Layout
-from pipeline.messages import Emit, EpochResult, Messages, StepResult
+from pipeline.messages import Channel, Emit, EpochResult, FileChannel, StepResult
 from pipeline.progress import TrainingDisplay
+from pipeline.storage import Store, open_store
 from pipeline.tracking import Run, git_commit
 
 _POLL_SECONDS = 0.2
+_RUN = "run.json"
 _EPOCH_METRIC = "train/loss"
 """Logged once for every epoch, so that its steps tell which epochs were tracked."""
 
@@ -39,13 +44,17 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     Raises:
         ParamsError: the params do not fit the encoded corpus.
         DivergedError: the loss is no longer a number.
-        InfrastructureError: workers died more often than `scaling.max_failures` allows.
+        InfrastructureError: workers died more often than `scaling.max_failures` allows, or the cluster or a disk failed.
+        StoppedError: a person stopped it, and it goes on when it is run again.
     """
     job = make_job(model, train, scaling, layout)
+    store = open_store(job.checkpoints)
     with ExitStack() as stack:
-        messages, progress = Messages(job.messages_path), _progress(job)
-        training = None if job.final_dir.exists() else _start(job, scaling, stack)
-        tracked = open_run(job, layout.pipeline)
+        progress = _progress(store)
+        stop = stack.enter_context(Stop())
+        training, channel = (None, None) if FINAL in store.names() else _start(job, scaling, stack)
+        stop.listen(channel)
+        tracked = open_run(job, store, layout.pipeline)
         monitor = tracked.watch_system()
         try:
             with TrainingDisplay(layout.pipeline, train.epochs, train.monitor) as display:
@@ -53,46 +62,96 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
                     track_missing(tracked, progress["history"])
                     place = f"epoch {progress['epoch'] + 1} after step {progress['step']}"
                     display.say(f"goes on in {place}, in run {tracked.run_id}")
-                if training is not None:
-                    _follow(training, messages, Listener(tracked, display))
-            track_missing(tracked, _history(job))
+                if training is not None and channel is not None:
+                    _follow(training, channel, Listener(tracked, display))
+            track_missing(tracked, _history(store))
         except BaseException as error:
-            tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            tracked.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
             raise
         finally:
             monitor.finish()
     write_model(job, tracked, layout.model_dir)
     tracked.end()
-    shutil.rmtree(layout.checkpoint_dir)
+    store.remove()
+    shutil.rmtree(layout.checkpoint_dir, ignore_errors=True)
 
 
-def _progress(job: Job) -> dict[str, Any] | None:
+class Stop:
+    """Ctrl-C and SIGTERM, as a context: the first lets the training save itself after its step, a second ends it at once."""
+
+    def __init__(self) -> None:
+        self._channel: Channel | None = None
+        self._signal = 0
+        self._before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+
+    def __enter__(self) -> "Stop":
+        self.listen(None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if isinstance(error, StoppedError) and self._signal:
+            stopped = StoppedError(f"{error}; run it again to go on")
+            stopped.exit_code = 128 + self._signal
+            raise stopped from None
+
+    def listen(self, channel: Channel | None) -> None:
+        """Take the signals from now on, also from whoever has taken them meanwhile, and pass the first one on."""
+        self._channel = channel
+        for number in _ENDING_SIGNALS:
+            signal.signal(number, self._take)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        is_first, self._signal = not self._signal, number
+        if is_first and self._channel is not None:
+            print("\nstops after this step and saves; once more to stop at once", file=sys.stderr, flush=True)
+            self._channel.ask_to_stop()
+        else:
+            raise StoppedError("stopped at once")
+
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _progress(store: Store) -> dict[str, Any] | None:
     """Say how far a training has come that was interrupted; None where it begins."""
-    if not any(job.checkpoint_dir.glob("step-*")):
+    if not any(name.startswith("step-") for name in store.names()):
         return None
     from pipeline.checkpoint import newest_checkpoint
 
-    found = newest_checkpoint(job.checkpoint_dir)
-    return None if found is None else found[1]
+    found = newest_checkpoint(store)
+    return None if found is None else found[1]["progress"]
 
 
-def _history(job: Job) -> list[dict[str, float]]:
+def _history(store: Store) -> list[dict[str, float]]:
     """Give the metrics of all epochs of a finished training."""
-    from pipeline.checkpoint import load_checkpoint
+    from pipeline.checkpoint import load_from
 
-    return load_checkpoint(job.final_dir)[1]["history"]
+    return load_from(store, FINAL)[1]["history"]
 
 
-def _start(job: Job, scaling: ScalingConfig, stack: ExitStack) -> "Future[None]":
+def _start(job: Job, scaling: ScalingConfig, stack: ExitStack) -> "tuple[Future[None], Channel]":
     """Start Ray, which the end of `stack` ends, and a training on it in a thread of its own."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         importing = pool.submit(_import_trainer)
         stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * scaling.cpus_per_worker))
+        preflight(scaling.storage or job.encoded.rpartition("/")[0])
         trainer = importing.result()
-    job.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    channel = FileChannel(job.work_dir) if is_private() else ActorChannel()
+    _publish(job)
     training: Future[None] = Future()
-    Thread(target=_fulfil, args=(training, trainer.fit, job, scaling), daemon=True).start()
-    return training
+    Thread(target=_fulfil, args=(training, trainer.fit, job, scaling, channel), daemon=True).start()
+    return training, channel
+
+
+def _publish(job: Job) -> None:
+    """Lay the encoded corpus where all workers see it, unless it is there."""
+    parent, _, name = job.encoded.rpartition("/")
+    store = open_store(parent)
+    if name not in store.names():
+        with store.writing(name) as folder:
+            shutil.copytree(job.encoded_dir, folder, dirs_exist_ok=True)
 
 
 def _import_trainer() -> ModuleType:
@@ -101,45 +160,43 @@ def _import_trainer() -> ModuleType:
     return trainer
 
 
-def _fulfil(future: "Future[None]", fit: Callable[[Job, ScalingConfig], None], job: Job, scaling: ScalingConfig) -> None:
+def _fulfil(future: "Future[None]", fit: Callable[..., None], *arguments: Any) -> None:
     try:
-        fit(job, scaling)
+        fit(*arguments)
         future.set_result(None)
     except BaseException as error:
         future.set_exception(error)
 
 
-def _follow(training: "Future[None]", messages: Messages, listen: Emit) -> None:
+def _follow(training: "Future[None]", channel: Channel, listen: Emit) -> None:
     """Pass on every message until a training has ended, and raise what it ended with."""
     while not training.done():
         wait([training], timeout=_POLL_SECONDS)
-        for message in messages.take():
+        for message in channel.take():
             listen(message)
-    for message in messages.take():
+    for message in channel.take():
         listen(message)
     training.result()
 
 
-def open_run(job: Job, pipeline: str, parent: str | None = None) -> Run:
+def open_run(job: Job, store: Store, pipeline: str, parent: str | None = None) -> Run:
     """Take up the run of an interrupted training, or begin one; its id is kept beside the checkpoints."""
-    path = job.checkpoint_dir / "run.json"
-    if path.exists():
-        found = Run.find(json.loads(path.read_text(encoding="utf-8"))["run_id"])
+    kept = store.read_text(_RUN)
+    if kept is not None:
+        found = Run.find(json.loads(kept)["run_id"])
         if found is not None:
             return found
-    params = {"model": asdict(job.model), "train": asdict(job.train)}
-    tags = {"pipeline": pipeline, "git_commit": git_commit(), "training_key": job.checkpoint_dir.name}
-    begun = Run.start(pipeline, f"{pipeline}-{job.checkpoint_dir.name[:6]}", params, tags, parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"run_id": begun.run_id}), encoding="utf-8")
+    tags = {"pipeline": pipeline, "git_commit": git_commit(), "training_key": job.key}
+    begun = Run.start(pipeline, f"{pipeline}-{job.key[:6]}", job.params, tags, parent)
+    store.write_text(_RUN, json.dumps({"run_id": begun.run_id}))
     return begun
 
 
 def write_model(job: Job, tracked: Run, model_dir: Path) -> None:
     """Make the model folder of a finished training: its weights, vocabularies, history and run id."""
-    from pipeline.checkpoint import load_checkpoint, save_checkpoint
+    from pipeline.checkpoint import load_from, save_checkpoint
 
-    weights, meta = load_checkpoint(job.final_dir)
+    weights, meta = load_from(open_store(job.checkpoints), FINAL)
     save_checkpoint(model_dir, weights, {**meta, "run_id": tracked.run_id}, job.encoded_dir / "vocab.json")
 
 

@@ -7,6 +7,7 @@ would be a Python process more, of seconds of start-up, and one would hold up th
 
 import asyncio
 import time
+from math import ceil
 from typing import Any
 
 import ray
@@ -20,34 +21,38 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
 
-from pipeline.cluster import count_workers, is_private
+from pipeline.cluster import count_workers
 from pipeline.config import ScalingConfig as Scaling
+from pipeline.environment import is_private
 from pipeline.errors import InfrastructureError
 from pipeline.job import Job
 from pipeline.layout import WORK_DIR
+from pipeline.messages import Channel
+from pipeline.storage import join
 from pipeline.worker import ray_worker
 
-_GLOO_TIMEOUT_SECONDS = 300
 
-
-def fit(job: Job, scaling: Scaling) -> None:
+def fit(job: Job, scaling: Scaling, channel: Channel) -> None:
     """Train to the end; Ray is there already.
 
     Raises:
         UnrollError: what a worker ended with that a person can mend.
-        InfrastructureError: workers died more often than `scaling.max_failures` allows.
+        InfrastructureError: the cluster will not do, or workers died more often than `scaling.max_failures` allows.
     """
     num_workers, use_gpu = count_workers(scaling)
+    is_elastic = scaling.min_workers is not None and scaling.min_workers < num_workers and not is_private()
     trainer = (_PrivateTrainer if is_private() else TorchTrainer)(
         ray_worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": job, "channel": channel},
         scaling_config=ScalingConfig(
-            num_workers=num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": scaling.cpus_per_worker}
+            num_workers=(scaling.min_workers, num_workers) if is_elastic else num_workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": scaling.cpus_per_worker},
         ),
-        torch_config=TorchConfig(timeout_s=_GLOO_TIMEOUT_SECONDS),
+        torch_config=TorchConfig(timeout_s=ceil(scaling.hang_seconds)),
         run_config=RunConfig(
-            name=f"{job.checkpoint_dir.name}-{time.time_ns()}",
-            storage_path=str((WORK_DIR / "ray").resolve()),
+            name=f"{job.key}-{time.time_ns()}",
+            storage_path=join(scaling.storage or WORK_DIR.resolve(), "ray"),
             failure_config=FailureConfig(max_failures=scaling.max_failures),
             logging_config=LoggingConfig("ERROR"),
         ),

@@ -5,8 +5,8 @@ The first process saves checkpoints and tells how it goes.
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,70 +14,150 @@ import torch
 
 from models.config import Sizes
 from models.network import build_network
-from pipeline.checkpoint import newest_checkpoint, prune_checkpoints, save_checkpoint
-from pipeline.errors import UnrollError
+from pipeline.batches import make_batch, plan_epoch
+from pipeline.checkpoint import Checkpoints, newest_checkpoint
+from pipeline.errors import DivergedError, ParamsError, StoppedError, UnrollError
 from pipeline.examples import Examples
-from pipeline.job import Job
+from pipeline.job import FINAL, Job
 from pipeline.loop import DTYPES, Training, fit
-from pipeline.messages import Emit, EpochResult, tell
+from pipeline.messages import Channel, Emit, EpochResult, StepResult
 from pipeline.spans import BioLabels
+from pipeline.storage import open_store, reading
 from pipeline.vocab import Vocab
 from pipeline.world import World
 
+DIVERGED = "diverged"
+"""The name, among a training's checkpoints, of the sequences of a step whose loss was no number."""
 _SHOW_SECONDS = 0.5
 
 
-def train_worker(job: Job, device: torch.device, emit: Emit) -> None:
+def train_worker(job: Job, device: torch.device, emit: Emit, must_stop: Callable[[], bool] = lambda: False) -> None:
     """Train to the end from the newest checkpoint, one process of possibly many; the first saves and tells.
 
     Args:
         job: what to train.
         device: where.
-        emit: called in the first process with each step and epoch.
+        emit: called in the first process with steps, now and then, and each epoch.
+        must_stop: asked in the first process at every step; its yes stops all after the step.
+
+    Raises:
+        StoppedError: it was asked to stop, and a checkpoint was written.
+        UnrollError: anything else that a person can mend.
     """
     torch.set_num_threads(job.num_threads)
     is_first = World.current().rank == 0
     training, train, val, bio = open_training(job, device)
+    checkpoints = Checkpoints(job.checkpoints)
+    results = fit(
+        training,
+        train,
+        val,
+        bio,
+        device,
+        must_stop=_now_and_then(must_stop) if is_first else lambda: False,
+        hang_seconds=job.hang_seconds,
+    )
     saved = told = time.monotonic()
-    for result in fit(training, train, val, bio, device):
-        if not is_first:
-            continue
-        if isinstance(result, EpochResult) or time.monotonic() - saved > job.train.checkpoint_seconds:
-            name = f"step-{training.progress.epoch:05d}-{training.progress.step:07d}"
-            save_checkpoint(job.checkpoint_dir / name, *training.state())
-            prune_checkpoints(job.checkpoint_dir, keep=2)
-            saved = time.monotonic()
-        if isinstance(result, EpochResult) or time.monotonic() - told > _SHOW_SECONDS:
-            emit(result)
-            told = time.monotonic()
-    if is_first:
-        summary = json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))
-        meta = {
-            "model": asdict(job.model),
-            "train": asdict(job.train),
-            "sizes": asdict(training.network.sizes),
-            "max_length": summary["max_length"],
-            "truncating": summary["truncating"],
-            "history": training.progress.history,
-            "best_epoch": training.progress.best_epoch,
-            "num_parameters": sum(p.numel() for p in training.network.parameters()),
-        }
-        save_checkpoint(job.final_dir, training.network.state_dict(), meta)
+    steps, is_stopped = 0, False
+    try:
+        for result in results:
+            is_stopped, steps = isinstance(result, StepResult) and result.is_stopped, steps + 1
+            if not is_first:
+                continue
+            is_due = isinstance(result, EpochResult) or is_stopped or steps == job.train.checkpoint_steps
+            if is_due or time.monotonic() - saved > job.train.checkpoint_seconds:
+                tensors, progress = training.state()
+                checkpoints.save_step(progress["epoch"], progress["step"], tensors, {"progress": progress, **job.params})
+                saved, steps = time.monotonic(), 0
+            if isinstance(result, EpochResult) or time.monotonic() - told > _SHOW_SECONDS:
+                emit(result)
+                told = time.monotonic()
+        if is_first and not is_stopped:
+            checkpoints.save(FINAL, training.network.state_dict(), _describe(job, training))
+    except DivergedError as error:
+        raise (DivergedError(f"{error}; {_save_step(training, train, checkpoints)}") if is_first else error) from None
+    finally:
+        checkpoints.finish()
+    if is_stopped:
+        raise StoppedError(f"stopped after epoch {training.progress.epoch + 1}, step {training.progress.step}")
+
+
+def _now_and_then(must_stop: Callable[[], bool], seconds: float = 0.1) -> Callable[[], bool]:
+    """Ask only so often, in between the answer is no."""
+    asked = time.monotonic()
+
+    def ask() -> bool:
+        nonlocal asked
+        if time.monotonic() - asked < seconds:
+            return False
+        asked = time.monotonic()
+        return must_stop()
+
+    return ask
+
+
+def _describe(job: Job, training: Training) -> dict[str, Any]:
+    """Give what stands beside the weights of a finished training."""
+    with reading(job.encoded) as folder:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return {
+        **job.params,
+        "sizes": asdict(training.network.sizes),
+        "max_length": summary["max_length"],
+        "truncating": summary["truncating"],
+        "history": training.progress.history,
+        "best_epoch": training.progress.best_epoch,
+        "num_parameters": sum(p.numel() for p in training.network.parameters()),
+    }
+
+
+def _save_step(training: Training, train: Examples, checkpoints: Checkpoints) -> str:
+    """Keep the sequences of a step whose loss was no number, as the network reads them but for what is drawn; says where."""
+    progress, config = training.progress, training.config
+    plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
+    rows = plan[progress.step]
+    batch = make_batch(train, rows)
+    tensors = {"lengths": batch.lengths, "rows": batch.keys, **{f"targets.{name}": ids for name, ids in batch.targets.items()}}
+    tensors |= {name: value for name in ("words", "values") if (value := getattr(batch, name)).numel()}
+    checkpoints.save(DIVERGED, tensors, {"epoch": progress.epoch + 1, "step": progress.step + 1, "examples": rows.tolist()})
+    last = checkpoints.last or "none yet"
+    return f"all {len(rows)} examples are kept as {checkpoints.address(DIVERGED)}, the last good checkpoint is {last}"
 
 
 def open_training(job: Job, device: torch.device) -> tuple[Training, Examples, Examples, BioLabels | None]:
-    """Begin a training, or take it up from its newest checkpoint; gives its train and val splits and labels, too."""
-    sizes = Sizes.load(json.loads((job.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
-    vectors_path = job.encoded_dir / "vectors.npy"
-    vectors = torch.from_numpy(np.load(vectors_path)) if vectors_path.exists() and job.model.word_size else None
+    """Begin a training, or take it up from its newest checkpoint; gives its train and val splits and labels, too.
+
+    Raises:
+        ParamsError: the checkpoint is of a training with other params.
+        IntegrityError: there are checkpoints, and none is whole.
+    """
+    with reading(job.encoded) as folder:  # what is mapped into memory stays readable where the folder goes
+        sizes = Sizes.load(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["sizes"])
+        vectors_path = folder / "vectors.npy"
+        vectors = torch.from_numpy(np.load(vectors_path)) if vectors_path.exists() and job.model.word_size else None
+        train, val = (Examples.open(folder, split) for split in ("train", "val"))
+        bio = BioLabels.of(Vocab.load(folder / "vocab.json").labels) if sizes.task == "tagging" else None
     network = build_network(job.model, sizes, job.train.seed, vectors)
     training = Training(network.to(device, DTYPES[job.train.precision]), job.train)
-    found = newest_checkpoint(job.checkpoint_dir)
+    found = newest_checkpoint(open_store(job.checkpoints))
     if found is not None:
-        training.restore(*found)
-    train, val = (Examples.open(job.encoded_dir, split) for split in ("train", "val"))
-    bio = BioLabels.of(Vocab.load(job.encoded_dir / "vocab.json").labels) if sizes.task == "tagging" else None
+        tensors, meta = found
+        _demand_same(meta, job.params)
+        training.restore(tensors, meta["progress"])
     return training, train, val, bio
+
+
+def _demand_same(found: dict[str, Any], params: dict[str, Any]) -> None:
+    changes = [
+        f"{section}.{key} was {found[section].get(key)!r} and is {value!r}"
+        for section, values in params.items()
+        for key, value in values.items()
+        if found[section].get(key) != value
+    ]
+    if changes:
+        raise ParamsError(
+            f"the checkpoint is of a training with other params: {'; '.join(changes)}; fix: set them back or remove it"
+        )
 
 
 def ray_worker(config: dict[str, Any]) -> UnrollError | None:
@@ -85,8 +165,9 @@ def ray_worker(config: dict[str, Any]) -> UnrollError | None:
     from ray.train.torch import get_device
 
     job: Job = config["job"]
+    channel: Channel = config["channel"]
     try:
-        train_worker(job, get_device(), partial(tell, job.messages_path))
+        train_worker(job, get_device(), channel.emit, channel.must_stop)
     except UnrollError as error:
         return error
     return None

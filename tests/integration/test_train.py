@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import re
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from project import Project
 
 from models.config import ModelConfig, Sizes
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.errors import ParamsError
 from pipeline.job import make_job
 from pipeline.layout import Layout
+from pipeline.manifest import write_manifest
 from pipeline.vocab import RESERVED, Vocab
 
 SIZES = Sizes("tagging", num_words=9, num_chars=9, num_labels=3)
@@ -24,6 +27,7 @@ def layout(tmp_path):
         (layout.encoded_dir / split).mkdir(parents=True)
         (layout.encoded_dir / split / "labels.npy").write_bytes(b"labels")
     (layout.encoded_dir / "summary.json").write_text(json.dumps({"sizes": dataclasses.asdict(SIZES)}), encoding="utf-8")
+    write_manifest(layout.encoded_dir)
     return layout
 
 
@@ -43,6 +47,7 @@ def test_other_params_begin_anew(layout):
 def test_other_data_of_one_split_begin_anew(layout, split):
     before = key(layout)
     (layout.encoded_dir / split / "labels.npy").write_bytes(b"other labels")
+    write_manifest(layout.encoded_dir)
     assert key(layout) != before
 
 
@@ -52,6 +57,7 @@ def corpus_of(layout, labels, ids, lengths):
     vocab.save(layout.encoded_dir / "vocab.json")
     np.save(layout.encoded_dir / "train" / "labels.npy", np.array(ids, np.int32))
     np.save(layout.encoded_dir / "train" / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
+    write_manifest(layout.encoded_dir)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +82,23 @@ def test_bio_is_refused_where_train_breaks_it(layout, ids, lengths, is_refused):
     corpus_of(layout, ("O", "B-x", "I-x", "B-y"), ids, lengths)
     with pytest.raises(ParamsError, match="train has such labels") if is_refused else nullcontext():
         make_job(ModelConfig(crf=True, bio=True), TrainConfig(), ScalingConfig(), layout)
+
+
+@pytest.mark.parametrize("command", ["train", "summary"])
+def test_an_altered_file_of_the_encoded_corpus_ends_a_command_in_4_and_one_line(altered, command):
+    process = altered.start(command, "-p", "toy")
+    _, err = process.communicate()
+    assert process.returncode == 4 and len(err.splitlines()) == 1
+    where = "data/toy/encoded/train/offsets.npy:1:1"
+    assert re.fullmatch(rf"{where}: is not what was written; sha256 \w{{64}}, expected \w{{64}}; fix: .*encode -p toy.*\n", err)
+
+
+@pytest.fixture(scope="module")
+def altered(tmp_path_factory):
+    """A project of whose encoded corpus the last byte of a file is another."""
+    project = Project(tmp_path_factory.mktemp("altered"), num_workers=1)
+    project.stages("fetch", "prepare", "encode")
+    path = project.folder / "data" / "toy" / "encoded" / "train" / "offsets.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    return project

@@ -30,7 +30,7 @@ def _train(task, config):
     training = Training(make_network(config, task), CONFIG)
     steps = fit(training, train, val, None, torch.device("cpu"))
     next(steps)
-    gradients = training.optimizer.message[:-1].numpy().copy()
+    gradients = training.optimizer.gradient.numpy().copy()
     return training, [result.metrics for result in steps if isinstance(result, EpochResult)], gradients
 
 

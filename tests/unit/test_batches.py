@@ -54,12 +54,12 @@ def _shares(examples, rank, world_size, first=0, word_dropout=0.5):
     )
 
 
-def _sentences(shares):
+def _sentences(shares, num_parts=1):
     return [
-        tuple(share.word_ids[words[:length]].tolist())
+        tuple(share.word_ids[words[:length].numpy()].tolist())
         for share in shares
-        if share.batch is not None
-        for words, length in zip(share.batch.words, share.batch.lengths, strict=True)
+        for batch in share.batches(num_parts)
+        for words, length in zip(batch.words, batch.lengths, strict=True)
     ]
 
 
@@ -72,6 +72,12 @@ def test_every_example_is_seen_exactly_once_by_all_workers_together(number, worl
     assert sorted(together) == sorted(alone) and len(alone) == number
 
 
+@pytest.mark.parametrize("num_parts", [2, 3, 50])
+def test_a_share_read_in_parts_has_the_same_sentences_with_the_same_words_dropped(num_parts):
+    shares = _shares(make_examples(_lengths(23).tolist()), 1, 2)
+    assert _sentences(shares, num_parts) == _sentences(shares)
+
+
 @pytest.mark.parametrize("number", [1, 5, 23])
 def test_every_worker_makes_the_same_number_of_steps(number):
     examples = make_examples(_lengths(number).tolist())
@@ -81,7 +87,7 @@ def test_every_worker_makes_the_same_number_of_steps(number):
 def test_a_step_counts_the_labels_of_all_workers():
     examples = make_examples(_lengths(23).tolist())
     for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
-        num_labels = sum(int(share.batch.lengths.sum()) for share in shares if share.batch)
+        num_labels = sum(int(batch.lengths.sum()) for share in shares for batch in share.batches())
         assert all(share.num_targets == {"label": num_labels} for share in shares)
 
 
@@ -95,9 +101,10 @@ def test_the_rows_sent_between_workers_are_all_that_the_step_reads():
     known = replace(examples.forms, word_ids=np.maximum(examples.forms.word_ids, UNKNOWN_ID + 1))
     examples = replace(examples, forms=known)  # so that unknown words come from word dropout alone
     for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
-        real = [words[:n] for s in shares if s.batch for words, n in zip(s.batch.words, s.batch.lengths, strict=True)]
+        batches = [batch for share in shares for batch in share.batches()]
+        real = [words[:n] for batch in batches for words, n in zip(batch.words, batch.lengths, strict=True)]
         read = {shares[0].word_ids[word].item() for word in torch.cat(real)}
-        assert all(torch.equal(share.word_ids, shares[0].word_ids) for share in shares)
+        assert all(np.array_equal(share.word_ids, shares[0].word_ids) for share in shares)
         assert read <= set(shares[0].word_ids.tolist())
 
 
