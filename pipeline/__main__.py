@@ -164,6 +164,17 @@ def predict(
 
 
 @app.command()
+def cluster(
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes to start.")] = 2,
+    cpus: Annotated[int, typer.Option(min=1, help="Cores of each.")] = 1,
+) -> None:
+    """Start a small Ray cluster on this machine, to try what runs on a large one. Example: `unroll cluster --nodes 2`"""
+    from pipeline import nodes as command
+
+    command.run(nodes, cpus)
+
+
+@app.command()
 def doctor() -> None:
     """Show what is installed, devices, cluster, tracking store, disk. Example: `unroll doctor`"""
     from pipeline import doctor as command

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 import ray
+from ray._private import worker as ray_worker
 from ray.exceptions import RayError, RaySystemError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -19,7 +20,7 @@ import pipeline
 from pipeline.config import ScalingConfig
 from pipeline.environment import CLUSTER, MEMORY, RAY, is_private
 from pipeline.errors import InfrastructureError
-from pipeline.messages import EpochResult, Packed, StepResult, pack, unpack
+from pipeline.messages import Message, Packed, pack, unpack
 from pipeline.storage import open_store
 
 _PROBE_SECONDS = 5.0
@@ -40,6 +41,7 @@ def connected(least_cpus: int = 1) -> Iterator[None]:
     Raises:
         InfrastructureError: the cluster does not answer.
     """
+    ray_worker._worker_logs_enabled = False  # its notices of dead workers, of ten lines each; `Trouble` says it in one
     if is_private():
         num_cpus = max(os.cpu_count() or 1, least_cpus)
         ray.init(
@@ -205,8 +207,8 @@ class ActorChannel:
         self._box = ray.remote(_Box).options(num_cpus=0, max_restarts=-1).remote()
         self._answer: ray.ObjectRef | None = None
 
-    def emit(self, result: StepResult | EpochResult) -> None:
-        self._box.put.remote(pack(result))
+    def emit(self, message: Message) -> None:
+        self._box.put.remote(pack(message))
 
     def must_stop(self) -> bool:
         """Say what the actor answered to the question before, and ask anew."""
@@ -218,7 +220,7 @@ class ActorChannel:
             self._answer = self._box.is_stopped.remote()
         return must_stop
 
-    def take(self) -> list[StepResult | EpochResult]:
+    def take(self) -> list[Message]:
         with suppress(RayError):
             return [unpack(message) for message in ray.get(self._box.take.remote(), timeout=_PROBE_SECONDS)]
         return []

@@ -37,19 +37,27 @@ class EpochResult:
     is_last: bool
 
 
-Emit = Callable[[StepResult | EpochResult], None]
+@dataclass(frozen=True)
+class Trouble:
+    """What ended the work of some workers, after which all start again from the last checkpoint."""
+
+    text: str
+
+
+Message = StepResult | EpochResult | Trouble
+Emit = Callable[[Message], None]
 
 
 class Channel(Protocol):
     """The way between the process that trains and the one that shows it, from both ends."""
 
-    def emit(self, result: StepResult | EpochResult) -> None:
+    def emit(self, message: Message) -> None:
         """Tell, from where it trains."""
 
     def must_stop(self) -> bool:
         """Say, where it trains, whether it was asked to stop."""
 
-    def take(self) -> list[StepResult | EpochResult]:
+    def take(self) -> list[Message]:
         """Give what came since the last call, in order."""
 
     def ask_to_stop(self) -> None:
@@ -71,9 +79,9 @@ class FileChannel:
         self._offset = self._messages.stat().st_size if self._messages.exists() else 0
         self._stop.unlink(missing_ok=True)
 
-    def emit(self, result: StepResult | EpochResult) -> None:
+    def emit(self, message: Message) -> None:
         with self._messages.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(pack(result)) + "\n")
+            file.write(json.dumps(pack(message)) + "\n")
 
     def must_stop(self) -> bool:
         return self._stop.exists()
@@ -81,7 +89,7 @@ class FileChannel:
     def ask_to_stop(self) -> None:
         self._stop.touch()
 
-    def take(self) -> list[StepResult | EpochResult]:
+    def take(self) -> list[Message]:
         """Give the messages that came since the last call, in order.
 
         A line that is half written waits; one that a killed process left broken is passed over.
@@ -104,15 +112,15 @@ class FileChannel:
 Packed = tuple[str, dict[str, Any]]
 
 
-def pack(result: StepResult | EpochResult) -> Packed:
+def pack(message: Message) -> Packed:
     """Turn a message into plain data."""
-    return type(result).__name__, asdict(result)
+    return type(message).__name__, asdict(message)
 
 
-def unpack(packed: Packed) -> StepResult | EpochResult:
+def unpack(packed: Packed) -> Message:
     """Turn plain data back into the message."""
     kind, fields = packed
     return _KINDS[kind](**fields)
 
 
-_KINDS: dict[str, type[StepResult] | type[EpochResult]] = {"StepResult": StepResult, "EpochResult": EpochResult}
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (StepResult, EpochResult, Trouble)}

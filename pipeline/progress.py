@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.messages import EpochResult, StepResult
+from pipeline.messages import EpochResult, StepResult, Trouble
 
 
 class TrainingDisplay:
@@ -63,3 +63,7 @@ class TrainingDisplay:
             f"val/loss {row['val/loss']:.4f}{score}  {row['train/tokens_per_second']:,.0f} words/s"
             f"{'  best so far' if result.is_best else ''}"
         )
+
+    def on_trouble(self, trouble: Trouble) -> None:
+        """Say what happened, and that it goes on."""
+        self.say(f"{self._title}: {trouble.text}; all workers start again from the last checkpoint")

@@ -31,7 +31,7 @@ from pipeline.config import PipelineConfig, ScalingConfig, SweepConfig, SweepSpa
 from pipeline.errors import InfrastructureError, ParamsError
 from pipeline.job import FINAL, Job, make_job, setting_of
 from pipeline.layout import Layout
-from pipeline.messages import EpochResult, StepResult
+from pipeline.messages import EpochResult, Message
 from pipeline.tracking import Run, git_commit
 from pipeline.train import write_model
 from pipeline.worker import train_worker
@@ -189,7 +189,7 @@ def _trial(chosen: dict[str, Any], *, base: Job, folder: Path) -> None:
 
     held: list[EpochResult] = []
 
-    def report(result: StepResult | EpochResult) -> None:
+    def report(result: Message) -> None:
         if isinstance(result, EpochResult) and result.is_last:
             held.append(result)  # a report may end the trial, which has not saved its weights yet
         elif isinstance(result, EpochResult):

@@ -27,7 +27,7 @@ from pipeline.environment import is_private
 from pipeline.errors import StoppedError
 from pipeline.job import FINAL, Job, make_job
 from pipeline.layout import Layout
-from pipeline.messages import Channel, Emit, EpochResult, FileChannel, StepResult
+from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, StepResult, Trouble
 from pipeline.progress import TrainingDisplay
 from pipeline.storage import Store, open_store
 from pipeline.tracking import Run, git_commit
@@ -207,15 +207,18 @@ class Listener:
         self._tracked, self._display = tracked, display
         self._epochs = tracked.steps(_EPOCH_METRIC)
 
-    def __call__(self, result: StepResult | EpochResult) -> None:
+    def __call__(self, message: Message) -> None:
         """Take one message, in the order they were sent."""
-        if isinstance(result, StepResult):
-            self._display.on_step(result)
-        else:
-            self._display.on_epoch(result)
-            if result.epoch not in self._epochs:
-                self._tracked.log(result.metrics, step=result.epoch)
-                self._epochs.add(result.epoch)
+        match message:
+            case StepResult():
+                self._display.on_step(message)
+            case Trouble():
+                self._display.on_trouble(message)
+            case EpochResult():
+                self._display.on_epoch(message)
+                if message.epoch not in self._epochs:
+                    self._tracked.log(message.metrics, step=message.epoch)
+                    self._epochs.add(message.epoch)
 
 
 def track_missing(tracked: Run, history: list[dict[str, float]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
@@ -27,7 +27,7 @@ from pipeline.environment import is_private
 from pipeline.errors import InfrastructureError
 from pipeline.job import Job
 from pipeline.layout import WORK_DIR
-from pipeline.messages import Channel
+from pipeline.messages import Channel, Trouble
 from pipeline.storage import join
 from pipeline.worker import ray_worker
 
@@ -55,6 +55,7 @@ def fit(job: Job, scaling: Scaling, channel: Channel) -> None:
             storage_path=join(scaling.storage or WORK_DIR.resolve(), "ray"),
             failure_config=FailureConfig(max_failures=scaling.max_failures),
             logging_config=LoggingConfig("ERROR"),
+            callbacks=[_Herald(channel)],
         ),
     )
     try:
@@ -66,6 +67,25 @@ def fit(job: Job, scaling: Scaling, channel: Channel) -> None:
         ) from error
     if trouble is not None:
         raise trouble
+
+
+class _Herald(UserCallback):  # type: ignore[misc]
+    """Tells what ended the work of some workers; called where Ray Train's controller is."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def after_exception(self, run_context: TrainRunContext, worker_exceptions: dict[int, Exception]) -> None:
+        """Tell of all workers at once."""
+        told = (f"worker {rank} {_short(error)}" for rank, error in sorted(worker_exceptions.items()))
+        self._channel.emit(Trouble("; ".join(told)))
+
+
+def _short(error: Exception) -> str:
+    text = str(error).strip()
+    if "died" in text and ("actor" in text or "node" in text):
+        return "was killed, or its machine was lost"
+    return f"failed: {text.splitlines()[-1]}"
 
 
 class _PrivateTrainer(TorchTrainer):  # type: ignore[misc]

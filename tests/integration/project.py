@@ -52,7 +52,7 @@ def draw_corpus(path, num_sentences=200):
 class Project:
     """A folder with params, a catalogue and a corpus, in which commands are run."""
 
-    def __init__(self, folder, num_workers=2, sweep=None, model=None, **train):
+    def __init__(self, folder, num_workers=2, sweep=None, model=None, scaling=None, **train):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         draw_corpus(folder / "drawn.conllu")
@@ -60,18 +60,19 @@ class Project:
             "pipelines": {
                 "toy": {**PIPELINE, "model": model or PIPELINE["model"], "train": {**PIPELINE["train"], **train}},
             },
-            "scaling": {"num_workers": num_workers},
+            "scaling": {"num_workers": num_workers, **(scaling or {})},
             "sweep": sweep,
         }
         for name, content in (("params", params), ("corpora", {"corpora": {"drawn": CORPUS}})):
             YAML().dump(content, folder / f"{name}.yaml")
 
-    def start(self, command, *arguments, **options):
-        environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
+    def start(self, command, *arguments, environment=None, **options):
+        """Start a command as a user does; `environment` adds variables."""
+        own = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
         return subprocess.Popen(
             [sys.executable, "-m", "pipeline", command, *arguments],
             cwd=self.folder,
-            env={**environment, "PYTHONPATH": str(ROOT)},
+            env={**own, "PYTHONPATH": str(ROOT), **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

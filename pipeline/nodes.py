@@ -1,0 +1,42 @@
+"""A small Ray cluster on this machine, for trying what runs on a large one: several nodes, all on loopback."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline.environment import CLUSTER, LOOPBACK, RAY
+
+_PAUSE_SECONDS = 3600
+
+
+def run(num_nodes: int, cpus_per_node: int) -> None:
+    """Start nodes, say how to reach them, and end them with this process."""
+    with nodes(num_nodes, cpus_per_node) as cluster:
+        print(
+            f"{num_nodes} nodes of {cpus_per_node} cores on this machine; Ctrl-C ends them. In another terminal:\n\n"
+            f"    export RAY_ADDRESS={cluster.address}\n    unroll doctor\n\n"
+            "Its token is in ~/.ray/auth_token, where this user's commands find it.",
+            flush=True,
+        )
+        while True:
+            time.sleep(_PAUSE_SECONDS)
+
+
+@contextmanager
+def nodes(num_nodes: int, cpus_per_node: int) -> Iterator[Any]:
+    """Give a running cluster, as a context: Ray's own for tests, to which nodes can be added and from which they can be taken."""
+    os.environ.update(RAY | CLUSTER | LOOPBACK)  # before Ray is imported
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray.cluster_utils import Cluster
+
+    ensure_token_if_auth_enabled(create_token_if_missing=True)
+    cluster = Cluster()
+    try:
+        for _ in range(num_nodes):
+            cluster.add_node(num_cpus=cpus_per_node, include_dashboard=False)
+        cluster.wait_for_nodes()
+        yield cluster
+    finally:
+        cluster.shutdown()
