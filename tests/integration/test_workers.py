@@ -9,10 +9,12 @@ from torch import distributed, multiprocessing
 
 from pipeline import world
 from pipeline.config import TrainConfig
-from pipeline.loop import Training, fit
-from pipeline.messages import EpochResult
+from pipeline.errors import InfrastructureError
+from pipeline.loop import Training, evaluate, fit
+from pipeline.messages import EpochResult, StepResult
 from pipeline.world import Adder, World
 
+CPU = torch.device("cpu")
 CONFIG = TrainConfig(epochs=3, batch_tokens=40, patience=0, precision="float64", word_dropout=0.2, average=0.9)
 DROPPING = replace(SMALL, input_dropout=0.3, dropout=0.4, recurrent_dropout=0.2, char_hidden=3)
 CASES = {
@@ -69,6 +71,87 @@ def test_many_workers_give_the_gradients_the_curve_and_the_weights_of_one(case, 
             assert ours[key] == pytest.approx(theirs[key], rel=1e-10)
     for name, value in alone.network.state_dict().items():
         np.testing.assert_allclose(weights[name], value.numpy(), atol=1e-10)
+
+
+def _evaluate_many(rank, address, queue):
+    _join(rank, 3, address)
+    network = make_network(SMALL)
+    found = [evaluate(network, make_examples([3] * number, seed=number), None, CPU) for number in range(1, 41)]
+    if rank == 0:
+        queue.put(found)
+    distributed.destroy_process_group()
+
+
+def test_three_workers_count_each_of_1_to_40_examples_once(tmp_path):
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    _start(_evaluate_many, 3, f"file://{tmp_path / 'meet'}", queue)
+    network = make_network(SMALL)
+    for number, found in enumerate(queue.get(), start=1):
+        alone = evaluate(network, make_examples([3] * number, seed=number), None, CPU)
+        assert found["accuracy"] == alone["accuracy"] and found["loss"] == pytest.approx(alone["loss"], rel=1e-12)
+
+
+def _train_few(rank, address, number, queue):
+    _join(rank, 3, address)
+    training = Training(make_network(DROPPING), replace(CONFIG, epochs=1))
+    losses = [
+        result.loss
+        for result in fit(training, make_examples([4] * number), make_examples([3]), None, CPU)
+        if isinstance(result, StepResult)
+    ]
+    if rank == 0:
+        queue.put(losses)
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_fewer_examples_than_workers_train_and_nobody_hangs(number, tmp_path):
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    _start(_train_few, 3, f"file://{tmp_path / 'meet'}", number, queue)
+    training = Training(make_network(DROPPING), replace(CONFIG, epochs=1))
+    alone = [
+        result.loss
+        for result in fit(training, make_examples([4] * number), make_examples([3]), None, CPU)
+        if isinstance(result, StepResult)
+    ]
+    assert queue.get() == pytest.approx(alone, rel=1e-12)
+
+
+def _starve(rank, address, queue):
+    _join(rank, 2, address)
+    if rank == 1:
+        os.environ["UNROLL_FAILPOINTS"] = "batch read@3=exhaust memory; batch read@4=exhaust memory"
+    try:
+        _train("tagging", DROPPING)
+    except InfrastructureError as error:
+        queue.put(str(error))
+    distributed.destroy_process_group()
+
+
+def test_what_one_worker_ends_with_all_end_with(tmp_path):
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    _start(_starve, 2, f"file://{tmp_path / 'meet'}", queue)
+    first, second = queue.get(), queue.get()
+    assert first == second and "memory does not hold" in first
+
+
+def _lag(rank, address, queue):
+    _join(rank, 2, address)
+    adder = Adder(World.current(), hang_seconds=0.5)
+    adder.sum(torch.ones(3))
+    if rank == 0:
+        try:
+            adder.sum(torch.ones(3))
+        except TimeoutError as error:
+            queue.put(str(error))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def test_a_worker_that_does_not_come_is_named(tmp_path):
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    _start(_lag, 2, f"file://{tmp_path / 'meet'}", queue)
+    assert queue.get() == "worker 1 did not answer worker 0 for 0.5 s"
 
 
 def _add_up(rank, address, is_shared):

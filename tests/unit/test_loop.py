@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from making import SMALL, loss_of, make_examples, make_network
 
 from models import build_network
 from models.config import IGNORED, Target
+from pipeline import failpoints, loop, memory
 from pipeline.batches import make_batch, plan_epoch, training_shares
 from pipeline.config import TrainConfig
-from pipeline.errors import DivergedError
+from pipeline.errors import DivergedError, InfrastructureError
 from pipeline.loop import Training, evaluate, fit, learning_rate
 from pipeline.messages import EpochResult
 from pipeline.spans import BioLabels
@@ -128,6 +130,73 @@ def test_a_resumed_training_equals_an_unbroken_one_to_the_bit(stop_after):
     second.restore({name: value.clone() for name, value in tensors.items()}, dict(progress))
     _fit(second)
     assert _digest(second) == _digest(whole)
+
+
+def _trained(**changes):
+    training = Training(make_network(DROPPING), dataclasses.replace(CONFIG, **changes))
+    rows = _epochs(_fit(training))
+    return [row["train/loss"] for row in rows], training.network.state_dict()
+
+
+@pytest.mark.parametrize("num_parts", [2, 3, 50])
+def test_a_step_read_in_parts_is_the_step(num_parts):
+    (losses, weights), (whole_losses, whole) = _trained(accumulate=num_parts), _trained()
+    assert losses == pytest.approx(whole_losses, rel=1e-12)
+    for name, value in whole.items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-12)
+
+
+def _with_failpoints(monkeypatch, plan):
+    monkeypatch.setenv("UNROLL_FAILPOINTS", plan)
+    monkeypatch.setattr(failpoints, "_passed", Counter())
+
+
+def test_a_step_that_memory_does_not_hold_is_read_in_parts_and_says_so(monkeypatch, caplog):
+    whole_losses, whole = _trained()
+    _with_failpoints(monkeypatch, "batch read@3=exhaust memory")
+    losses, weights = _trained()
+    assert losses == pytest.approx(whole_losses, rel=1e-12)
+    assert all(torch.allclose(weights[name], value, rtol=0, atol=1e-12) for name, value in whole.items())
+    assert "epoch 1, step 3: memory does not hold" in caplog.text and "read again in 2 parts" in caplog.text
+
+
+def test_a_step_that_memory_does_not_hold_in_parts_either_names_its_longest_example_and_the_params(monkeypatch):
+    _with_failpoints(monkeypatch, "batch read@3=exhaust memory; batch read@4=exhaust memory")
+    with pytest.raises(
+        InfrastructureError, match=r"step 3: .*the longest is example \d+ of train, of \d+; fix: lower train.batch_tokens"
+    ):
+        _trained()
+
+
+def test_a_batch_larger_than_free_memory_is_read_in_parts_before_it_is_tried(monkeypatch, caplog):
+    seen = []
+    make = loop.Share.batches
+    monkeypatch.setattr(loop.Share, "batches", lambda share, num_parts=1: seen.append(num_parts) or make(share, num_parts))
+    monkeypatch.setattr(memory, "free_bytes", lambda: 30_000)
+    losses, _ = _trained()
+    monkeypatch.undo()
+    assert losses == pytest.approx(_trained()[0], rel=1e-12)
+    assert seen[0] == 1 and max(seen) > 1 and not caplog.text
+
+
+def test_a_training_that_is_asked_to_stop_stops_after_that_step_and_goes_on_to_the_bit():
+    whole = Training(make_network(DROPPING), CONFIG)
+    _fit(whole)
+    first, asked = Training(make_network(DROPPING), CONFIG), iter([False, False, False, True])
+    results = list(fit(first, *_data(), None, CPU, must_stop=lambda: next(asked)))
+    assert [result.is_stopped for result in results] == [False, False, False, True]
+    tensors, progress = first.state()
+    second = Training(make_network(DROPPING), CONFIG)
+    second.restore({name: value.clone() for name, value in tensors.items()}, dict(progress))
+    _fit(second)
+    assert _digest(second) == _digest(whole)
+
+
+def test_one_example_trains():
+    training = Training(make_network(), CONFIG)
+    alone, val = make_examples([4]), _data()[1]
+    rows = _epochs(fit(training, alone, val, None, CPU))
+    assert len(rows) == 3 and all(math.isfinite(row["train/loss"]) for row in rows)
 
 
 def test_at_the_end_the_network_holds_the_best_epochs_weights():
