@@ -22,7 +22,8 @@ from pipeline.storage import DiskStore, Store, join, open_store
 
 logger = logging.getLogger(__name__)
 
-_PREFIX = "step-"
+STEP = "step-"
+"""What the names of the checkpoints begin with that a training goes on from."""
 _TENSORS, _META = "tensors.safetensors", "meta.json"
 
 Loaded = tuple[dict[str, Tensor], dict[str, Any]]
@@ -92,7 +93,7 @@ def newest_checkpoint(store: Store) -> Loaded | None:
 
 
 def _steps(store: Store) -> list[str]:
-    return [name for name in store.names() if name.startswith(_PREFIX)]
+    return [name for name in store.names() if name.startswith(STEP)]
 
 
 class Checkpoints:
@@ -128,10 +129,6 @@ class Checkpoints:
         copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
         self._thread = Thread(target=self._write, args=(name, copies, json.loads(json.dumps(meta))))
         self._thread.start()
-
-    def save_step(self, epoch: int, step: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Save what a training goes on from after a step of an epoch, both from 0."""
-        self.save(f"{_PREFIX}{epoch:05d}-{step:07d}", tensors, meta)
 
     def finish(self) -> None:
         """Wait until all is written.

@@ -1,22 +1,31 @@
 """Where a training keeps its checkpoints: a folder of folders, on a disk or in an object store, each whole or not there.
 
 On a disk a folder is written beside its place, flushed, and renamed. An object store knows no renaming: there a folder's
-manifest goes up last, and what has none is not there. The address says which it is: `s3://bucket/prefix`, or a path.
+manifest goes up last. In both a folder's manifest is the first to go, and what has none is not there. The address says which
+store it is: `s3://bucket/prefix`, or a path.
 """
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import InfrastructureError
+from pipeline.errors import InfrastructureError, UnrollError
 from pipeline.failpoints import reach
 from pipeline.manifest import MANIFEST
 
 _PARTIAL = ".partial"
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": 3, "read_timeout": 20, "retries": {"mode": "standard", "total_max_attempts": 4}}},
+}
+"""Of a kind of object store. S3's: seconds, and tries with up to 1, 2, 4 s between them: where nothing answers, that is told
+after some seconds, not minutes."""
+_TRIES = 2
+"""How often s3fs itself tries what came to nothing for all of those tries, or broke off on its way here; otherwise 5 times."""
 
 
 class Store(Protocol):
@@ -77,7 +86,8 @@ class DiskStore:
         self.folder = folder
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self.folder.glob("*/") if path.suffix != _PARTIAL) if self.folder.is_dir() else []
+        found = (path.parent for path in self.folder.glob(f"*/{MANIFEST}"))
+        return sorted(folder.name for folder in found if folder.suffix != _PARTIAL)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -89,13 +99,13 @@ class DiskStore:
             for path in [*partial.rglob("*"), partial]:
                 _flush(path)
             reach("checkpoint: flushed")
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            self.remove(name)
             reach("checkpoint: old one removed")
             partial.rename(self.folder / name)
             reach("checkpoint: renamed")
             _flush(self.folder)
         except OSError as error:
-            needed = sum(path.stat().st_size for path in partial.rglob("*")) if partial.is_dir() else 0
+            needed = _size(partial)
             shutil.rmtree(partial, ignore_errors=True)
             raise _disk_error(self.folder / name, needed, error) from error
 
@@ -104,11 +114,17 @@ class DiskStore:
         yield self.folder / name
 
     def remove(self, name: str = "") -> None:
+        for path in (self.folder / name).rglob(MANIFEST):
+            with suppress(OSError):
+                path.unlink()  # first, so that what is left half removed is not there
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def clean(self) -> None:
         for path in self.folder.glob(f"*{_PARTIAL}"):
-            shutil.rmtree(path)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def read_text(self, name: str) -> str | None:
         path = self.folder / name
@@ -138,66 +154,104 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         import fsspec
 
+        kind, _, place = url.partition("://")
+        if not place.strip("/"):
+            raise InfrastructureError(f"{url}: names no bucket; fix: write it as {kind}://bucket/prefix")
         self.url = url
         try:
-            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False, **_OPTIONS.get(kind, {}))
         except (ImportError, ValueError) as error:
             raise InfrastructureError(f"{url}: no such storage; {error}; fix: `pip install unroll[s3]` for s3://") from error
+        self._files.retries = _TRIES
 
     def names(self) -> list[str]:
-        with self._at_work():
-            found = self._files.glob(f"{self._root}/*/{MANIFEST}")
-        return sorted(path.rsplit("/", 2)[1] for path in found)
+        parts = [path.split("/") for path in self._find()]
+        return sorted(each[0] for each in parts if each[1:] == [MANIFEST])
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="unroll-") as scratch:
-            yield Path(scratch)
+            folder = Path(scratch)
+            try:
+                yield folder
+            except OSError as error:
+                raise _disk_error(folder, _size(folder), error) from error
+            self._send(folder, name)
+
+    def _send(self, folder: Path, name: str) -> None:
+        """Put files in place of what stands there, which is no longer there from the first to the last of them."""
+        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        before, manifest = self._find(name), paths.pop(MANIFEST, None)
+        if MANIFEST in before:
+            self._remove(f"{name}/{MANIFEST}")
+        with self._at_work():
+            for place, path in paths.items():
+                self._files.put_file(str(path), self._path(f"{name}/{place}"))
+                reach("checkpoint: file sent")
+        self._remove(*(f"{name}/{place}" for place in before if place not in paths and place != MANIFEST))
+        if manifest is not None:
             with self._at_work():
-                for path in sorted(Path(scratch).rglob("*"), key=lambda path: (path.name == MANIFEST, path)):
-                    if path.is_file():
-                        self._files.put_file(str(path), f"{self._root}/{name}/{path.relative_to(scratch).as_posix()}")
-                        reach("checkpoint: file sent")
+                self._files.put_file(str(manifest), self._path(f"{name}/{MANIFEST}"))
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="unroll-") as scratch:
-            with self._at_work():
-                self._files.get(f"{self._root}/{name}/", scratch, recursive=True)
+            for place in self._find(name):
+                with self._at_work():
+                    self._files.get_file(self._path(f"{name}/{place}"), f"{scratch}/{place}")
             yield Path(scratch)
 
     def remove(self, name: str = "") -> None:
-        path = f"{self._root}/{name}".rstrip("/")
-        with self._at_work():
-            if self._files.exists(f"{path}/{MANIFEST}"):
-                self._files.rm_file(f"{path}/{MANIFEST}")  # first, so that what is left half removed is not there
-            if self._files.exists(path):
-                self._files.rm(path, recursive=True)
+        places = sorted(self._find(name), key=lambda place: place.rpartition("/")[2] != MANIFEST)  # first, as on a disk
+        self._remove(*(f"{name}/{place}".strip("/") for place in places))
 
     def clean(self) -> None:
-        """Remove nothing: what has no manifest is never read, and the next writing of its name writes over it."""
+        """Remove nothing: what has no manifest is never read, goes with all else, or is written over."""
 
     def read_text(self, name: str) -> str | None:
+        if not self._find(name):
+            return None
         with self._at_work():
-            path = f"{self._root}/{name}"
-            return str(self._files.cat_file(path).decode()) if self._files.exists(path) else None
+            return str(self._files.cat_file(self._path(name)).decode())
 
     def write_text(self, name: str, text: str) -> None:
         with self._at_work():
-            self._files.pipe_file(f"{self._root}/{name}", text.encode())
+            self._files.pipe_file(self._path(name), text.encode())
 
     def remove_text(self, name: str) -> None:
+        if self._find(name):
+            self._remove(name)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}".rstrip("/")
+
+    def _find(self, name: str = "") -> list[str]:
+        """Give the paths from a folder to all files in it; of a file, an empty one.
+
+        fsspec's `glob` and `exists` would take a bucket that is missing for one that is empty.
+        """
+        path = self._path(name)
         with self._at_work():
-            self._files.rm_file(f"{self._root}/{name}")
+            return [found.removeprefix(path).lstrip("/") for found in self._files.find(path)]
+
+    def _remove(self, *names: str) -> None:
+        with self._at_work():
+            for name in names:
+                self._files.rm_file(self._path(name))
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
         try:
             yield
+        except UnrollError:  # such as a person's wish to stop
+            raise
         except Exception as error:  # every kind of store raises errors of its own kind
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise _disk_error(Path(tempfile.gettempdir()) / "unroll", 0, error) from error
             raise InfrastructureError(
-                f"{self.url}: the storage failed; {type(error).__name__}: {error}; fix: see the address, the credentials in the "
-                "environment (for S3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), then run again: it goes on"
+                f"{self.url}: the storage failed; {type(error).__name__}: {error}; fix: see the address, the bucket, "
+                "the credentials in the environment (for S3: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), then "
+                "run again: it goes on"
             ) from error
 
 
@@ -207,6 +261,10 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*"))
 
 
 def _disk_error(path: Path, num_needed: int, error: OSError) -> InfrastructureError:

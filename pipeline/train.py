@@ -116,7 +116,7 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def _progress(store: Store) -> dict[str, Any] | None:
     """Say how far a training has come that was interrupted; None where it begins."""
-    if not any(name.startswith("step-") for name in store.names()):
+    if not store.names():
         return None
     from pipeline.checkpoint import newest_checkpoint
 

@@ -15,7 +15,7 @@ import torch
 from models.config import Sizes
 from models.network import build_network
 from pipeline.batches import make_batch, plan_epoch
-from pipeline.checkpoint import Checkpoints, newest_checkpoint
+from pipeline.checkpoint import STEP, Checkpoints, newest_checkpoint
 from pipeline.errors import DivergedError, ParamsError, StoppedError, UnrollError
 from pipeline.examples import Examples
 from pipeline.job import FINAL, Job
@@ -47,39 +47,88 @@ def train_worker(job: Job, device: torch.device, emit: Emit, must_stop: Callable
     torch.set_num_threads(job.num_threads)
     is_first = World.current().rank == 0
     training, train, val, bio = open_training(job, device)
-    checkpoints = Checkpoints(job.checkpoints)
+    saver = _Saver(job, training, train) if is_first else None
+    must_end = _now_and_then(must_stop)
     results = fit(
         training,
         train,
         val,
         bio,
         device,
-        must_stop=_now_and_then(must_stop) if is_first else lambda: False,
+        must_stop=lambda: saver is not None and (saver.trouble is not None or must_end()),
         hang_seconds=job.hang_seconds,
     )
-    saved = told = time.monotonic()
-    steps, is_stopped = 0, False
+    told, is_stopped = time.monotonic(), False
     try:
         for result in results:
-            is_stopped, steps = isinstance(result, StepResult) and result.is_stopped, steps + 1
-            if not is_first:
-                continue
-            is_due = isinstance(result, EpochResult) or is_stopped or steps == job.train.checkpoint_steps
-            if is_due or time.monotonic() - saved > job.train.checkpoint_seconds:
-                tensors, progress = training.state()
-                checkpoints.save_step(progress["epoch"], progress["step"], tensors, {"progress": progress, **job.params})
-                saved, steps = time.monotonic(), 0
-            if isinstance(result, EpochResult) or time.monotonic() - told > _SHOW_SECONDS:
-                emit(result)
-                told = time.monotonic()
-        if is_first and not is_stopped:
-            checkpoints.save(FINAL, training.network.state_dict(), _describe(job, training))
+            is_stopped = isinstance(result, StepResult) and result.is_stopped
+            if saver is not None:
+                saver.see(result)
+                if isinstance(result, EpochResult) or time.monotonic() - told > _SHOW_SECONDS:
+                    emit(result)
+                    told = time.monotonic()
     except DivergedError as error:
-        raise (DivergedError(f"{error}; {_save_step(training, train, checkpoints)}") if is_first else error) from None
-    finally:
-        checkpoints.finish()
+        raise (DivergedError(f"{error}; {saver.save_batch()}") if saver is not None else error) from None
+    if saver is not None:
+        saver.end(is_stopped)
     if is_stopped:
         raise StoppedError(f"stopped after epoch {training.progress.epoch + 1}, step {training.progress.step}")
+
+
+class _Saver:
+    """Saves what a training goes on from, in the first process.
+
+    What it can not save it keeps as `trouble`: the other workers have to hear of it, and all stop after their step.
+    """
+
+    def __init__(self, job: Job, training: Training, train: Examples) -> None:
+        self._job, self._training, self._train = job, training, train
+        self._checkpoints = Checkpoints(job.checkpoints)
+        self._saved, self._num_steps = time.monotonic(), 0
+        self.trouble: UnrollError | None = None
+
+    def see(self, result: StepResult | EpochResult) -> None:
+        """Save after an epoch, after as many steps or seconds as the params say, and where the training stops."""
+        config, self._num_steps = self._job.train, self._num_steps + isinstance(result, StepResult)
+        is_due = isinstance(result, EpochResult) or result.is_stopped or self._num_steps == config.checkpoint_steps
+        if self.trouble is None and (is_due or time.monotonic() - self._saved > config.checkpoint_seconds):
+            tensors, progress = self._training.state()
+            try:
+                name = f"{STEP}{progress['epoch']:05d}-{progress['step']:07d}"
+                self._checkpoints.save(name, tensors, {"progress": progress, **self._job.params})
+            except UnrollError as error:
+                self.trouble = error
+            self._saved, self._num_steps = time.monotonic(), 0
+
+    def end(self, is_stopped: bool) -> None:
+        """See that all is written, the weights of a finished training, too.
+
+        Raises:
+            UnrollError: what could not be saved.
+        """
+        if self.trouble is not None:
+            raise self.trouble
+        if not is_stopped:
+            self._checkpoints.save(FINAL, self._training.network.state_dict(), _describe(self._job, self._training))
+        self._checkpoints.finish()
+
+    def save_batch(self) -> str:
+        """Keep the sequences of a step whose loss was no number, as the network reads them but for what is drawn; says where."""
+        progress, config = self._training.progress, self._training.config
+        plan = plan_epoch(self._train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
+        rows = plan[progress.step]
+        batch = make_batch(self._train, rows)
+        tensors = {
+            "lengths": batch.lengths,
+            "rows": batch.keys,
+            **{f"targets.{name}": ids for name, ids in batch.targets.items()},
+        }
+        tensors |= {name: value for name in ("words", "values") if (value := getattr(batch, name)).numel()}
+        where = {"epoch": progress.epoch + 1, "step": progress.step + 1, "examples": rows.tolist()}
+        self._checkpoints.save(DIVERGED, tensors, where)
+        self._checkpoints.finish()
+        last = self._checkpoints.last or "none yet"
+        return f"all {len(rows)} examples are kept as {self._checkpoints.address(DIVERGED)}, the last good checkpoint is {last}"
 
 
 def _now_and_then(must_stop: Callable[[], bool], seconds: float = 0.1) -> Callable[[], bool]:
@@ -109,19 +158,6 @@ def _describe(job: Job, training: Training) -> dict[str, Any]:
         "best_epoch": training.progress.best_epoch,
         "num_parameters": sum(p.numel() for p in training.network.parameters()),
     }
-
-
-def _save_step(training: Training, train: Examples, checkpoints: Checkpoints) -> str:
-    """Keep the sequences of a step whose loss was no number, as the network reads them but for what is drawn; says where."""
-    progress, config = training.progress, training.config
-    plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
-    rows = plan[progress.step]
-    batch = make_batch(train, rows)
-    tensors = {"lengths": batch.lengths, "rows": batch.keys, **{f"targets.{name}": ids for name, ids in batch.targets.items()}}
-    tensors |= {name: value for name in ("words", "values") if (value := getattr(batch, name)).numel()}
-    checkpoints.save(DIVERGED, tensors, {"epoch": progress.epoch + 1, "step": progress.step + 1, "examples": rows.tolist()})
-    last = checkpoints.last or "none yet"
-    return f"all {len(rows)} examples are kept as {checkpoints.address(DIVERGED)}, the last good checkpoint is {last}"
 
 
 def open_training(job: Job, device: torch.device) -> tuple[Training, Examples, Examples, BioLabels | None]:

@@ -93,15 +93,15 @@ def test_the_newest_steps_and_what_is_named_otherwise_stay_and_what_was_half_wri
     checkpoints.finish()
     (tmp_path / "step-9.partial").mkdir()
     for step in range(4):
-        checkpoints.save_step(0, step, {"w": torch.zeros(1)}, {})
+        checkpoints.save(f"step-{step}", {"w": torch.zeros(1)}, {})
     checkpoints.finish()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "step-00000-0000002", "step-00000-0000003"]
-    assert checkpoints.last == str(tmp_path / "step-00000-0000003")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "step-2", "step-3"]
+    assert checkpoints.last == str(tmp_path / "step-3")
 
 
 def test_what_is_written_beside_a_training_is_as_it_was_when_it_was_saved(tmp_path):
     checkpoints, tensor, history = Checkpoints(str(tmp_path)), torch.zeros(1000, 1000), [1]
-    checkpoints.save_step(0, 1, {"w": tensor}, {"history": history})
+    checkpoints.save("step-1", {"w": tensor}, {"history": history})
     tensor.fill_(7)
     history.append(2)
     checkpoints.finish()
@@ -111,16 +111,14 @@ def test_what_is_written_beside_a_training_is_as_it_was_when_it_was_saved(tmp_pa
 
 def test_a_full_disk_is_told_with_the_path_what_is_needed_and_what_is_free_and_old_files_stay(tmp_path, monkeypatch):
     checkpoints = Checkpoints(str(tmp_path))
-    checkpoints.save_step(0, 1, {"w": torch.zeros(1)}, {"step": 1})
+    checkpoints.save("step-1", {"w": torch.zeros(1)}, {"step": 1})
     checkpoints.finish()
     monkeypatch.setenv("UNROLL_FAILPOINTS", "checkpoint: tensors written=fill the disk")
     monkeypatch.setattr(failpoints, "_passed", Counter())
-    checkpoints.save_step(0, 2, {"w": torch.zeros(1)}, {})
-    with pytest.raises(
-        InfrastructureError, match=r"step-00000-0000002: can not be written; No space left.* needed, .* MB free; fix:"
-    ):
+    checkpoints.save("step-2", {"w": torch.zeros(1)}, {})
+    with pytest.raises(InfrastructureError, match=r"step-2: can not be written; No space left.* needed, .* MB free; fix:"):
         checkpoints.finish()
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000-0000001"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
     assert newest_checkpoint(DiskStore(tmp_path))[1] == {"step": 1}
 
 
