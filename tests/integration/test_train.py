@@ -32,7 +32,7 @@ def layout(tmp_path):
 
 
 def key(layout, num_workers=None, **train):
-    return make_job(ModelConfig(), TrainConfig(**train), ScalingConfig(num_workers), layout).checkpoint_dir
+    return make_job(ModelConfig(), TrainConfig(**train), ScalingConfig(num_workers), layout).checkpoints
 
 
 def test_the_same_params_and_data_go_on_whatever_the_number_of_workers(layout):
