@@ -6,12 +6,15 @@ written. While a training goes on its checkpoints are written beside it, in a th
 
 import json
 import logging
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -55,7 +58,7 @@ def _save(store: Store, name: str, tensors: Mapping[str, Tensor], meta: Mapping[
     reach("checkpoint: begun")
     with store.writing(name) as folder:
         reach("checkpoint: folder made")
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, folder / _TENSORS)
+        _write_tensors(tensors, folder / _TENSORS)
         reach("checkpoint: tensors written")
         (folder / _META).write_text(json.dumps(meta), encoding="utf-8")
         reach("checkpoint: meta written")
@@ -64,6 +67,14 @@ def _save(store: Store, name: str, tensors: Mapping[str, Tensor], meta: Mapping[
         write_manifest(folder)
         reach("checkpoint: manifest written")
     reach("checkpoint: whole")
+
+
+def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # which it makes of the system's errors, too, with their number in its text
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else error from error
 
 
 def load_from(store: Store, name: str) -> Loaded:
@@ -81,7 +92,9 @@ def newest_checkpoint(store: Store) -> Loaded | None:
     names = _steps(store)
     for name in reversed(names):
         try:
-            return load_from(store, name)
+            found = load_from(store, name)
+            reach("checkpoint: loaded")
+            return found
         except IntegrityError as error:
             logger.warning("checkpoint passed over: %s", error)
     if names:

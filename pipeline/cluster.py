@@ -69,6 +69,10 @@ def _join(address: str) -> None:
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     code = {"py_modules": [models, pipeline], "env_vars": {**RAY, **CLUSTER, **MEMORY, **passed_on}}
     try:
+        if "://" not in address and ":" in address:
+            ray._raylet.GcsClient(
+                address=address
+            )  # answers at once whether the token is the cluster's; `init` tries for a minute
         ray.init(address=address, runtime_env=code, logging_config=_quiet(), log_to_driver=False)
     except (ConnectionError, RaySystemError, RayError, ValueError, RuntimeError) as error:
         raise InfrastructureError(
@@ -246,19 +250,6 @@ class _Box:
 
     def is_stopped(self) -> bool:
         return self._is_stopped
-
-
-def describe() -> str:
-    """Say in one line where work would run, without starting anything.
-
-    Raises:
-        InfrastructureError: the cluster does not answer.
-    """
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        return f"this machine, {os.cpu_count()} cores (RAY_ADDRESS is not set)"
-    _probe(address)
-    return f"cluster {address} (RAY_ADDRESS)"
 
 
 def _probe(address: str) -> None:

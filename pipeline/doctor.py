@@ -10,6 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.environment import is_private
+from pipeline.errors import InfrastructureError, ParamsError
+from pipeline.params import load_config
+
 _PACKAGES = ("torch", "ray", "mlflow", "dvc", "polars", "optuna", "numpy")
 _LEAST_FREE_GB = 2.0
 
@@ -47,13 +51,32 @@ def _devices() -> tuple[str, bool]:
 
 
 def _cluster() -> tuple[str, bool]:
-    from pipeline.cluster import describe
-    from pipeline.errors import InfrastructureError
+    if is_private():
+        return f"this machine, {os.cpu_count()} cores (RAY_ADDRESS is not set)", True
+    from pipeline.cluster import connected, find_problems, look_around
 
+    storage = _storage()
     try:
-        return describe(), True
+        with connected():
+            nodes = look_around(storage)
     except InfrastructureError as error:
         return str(error), False
+    problems = find_problems(nodes, storage)
+    found = [f"cluster {os.environ['RAY_ADDRESS']} (RAY_ADDRESS), {len(nodes)} nodes"]
+    for node in nodes:
+        versions = ", ".join(f"{name} {number}" for name, number in node.versions.items())
+        sees = "sees" if node.sees_storage else "does not see"
+        found.append(f"{node.name}: {node.cpus} cores, {node.gpus} GPUs, {versions or 'no answer'}, {sees} {storage}")
+    return "\n".join(found + problems), not problems
+
+
+def _storage() -> str:
+    """Give the address of what workers must see: scaling.storage, or this project's folder."""
+    try:
+        scaling = load_config()[0].scaling
+    except ParamsError:
+        return str(Path.cwd())
+    return scaling.storage or str(Path.cwd())
 
 
 def _tracking() -> tuple[str, bool]:
@@ -71,9 +94,6 @@ def _disk() -> tuple[str, bool]:
 
 
 def _project() -> tuple[str, bool]:
-    from pipeline.errors import ParamsError
-    from pipeline.params import load_config
-
     try:
         config, catalogue = load_config()
     except ParamsError as error:

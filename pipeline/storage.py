@@ -196,10 +196,12 @@ class ObjectStore:
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="unroll-") as scratch:
+            folder = Path(scratch)
             for place in self._find(name):
                 with self._at_work():
-                    self._files.get_file(self._path(f"{name}/{place}"), f"{scratch}/{place}")
-            yield Path(scratch)
+                    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                    self._files.get_file(self._path(f"{name}/{place}"), str(folder / place))
+            yield folder
 
     def remove(self, name: str = "") -> None:
         places = sorted(self._find(name), key=lambda place: place.rpartition("/")[2] != MANIFEST)  # first, as on a disk

@@ -8,13 +8,15 @@ What takes seconds happens side by side: Ray starts while this process imports t
 start.
 """
 
+import fcntl
 import json
+import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 from types import FrameType, ModuleType, TracebackType
@@ -24,7 +26,7 @@ from models.config import ModelConfig
 from pipeline.cluster import ActorChannel, connected, preflight
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.environment import is_private
-from pipeline.errors import StoppedError
+from pipeline.errors import InfrastructureError, StoppedError
 from pipeline.job import FINAL, Job, make_job
 from pipeline.layout import Layout
 from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, StepResult, Trouble
@@ -50,6 +52,7 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     job = make_job(model, train, scaling, layout)
     store = open_store(job.checkpoints)
     with ExitStack() as stack:
+        stack.enter_context(_alone(job))
         progress = _progress(store)
         stop = stack.enter_context(Stop())
         training, channel = (None, None) if FINAL in store.names() else _start(job, scaling, stack)
@@ -112,6 +115,24 @@ class Stop:
 
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Hold the training's folder against a second process that would train the same: a lock that goes with this process."""
+    job.work_dir.mkdir(parents=True, exist_ok=True)
+    with (job.work_dir / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise InfrastructureError(
+                f"{job.work_dir}: process {file.read()} trains this already; fix: wait for it, or end it; then run again"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def _progress(store: Store) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from pipeline.errors import DivergedError, ParamsError, StoppedError, UnrollErro
 from pipeline.examples import Examples
 from pipeline.job import FINAL, Job
 from pipeline.loop import DTYPES, Training, fit
+from pipeline.manifest import check_manifest
 from pipeline.messages import Channel, Emit, EpochResult, StepResult
 from pipeline.spans import BioLabels
 from pipeline.storage import open_store, reading
@@ -168,6 +169,8 @@ def open_training(job: Job, device: torch.device) -> tuple[Training, Examples, E
         IntegrityError: there are checkpoints, and none is whole.
     """
     with reading(job.encoded) as folder:  # what is mapped into memory stays readable where the folder goes
+        if job.encoded != str(job.encoded_dir):  # that one was checked where the training was started
+            check_manifest(folder, fix="remove it from the storage, and it is laid there anew")
         sizes = Sizes.load(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["sizes"])
         vectors_path = folder / "vectors.npy"
         vectors = torch.from_numpy(np.load(vectors_path)) if vectors_path.exists() and job.model.word_size else None

@@ -1,20 +1,20 @@
 """A cluster of several nodes on this machine, joined through RAY_ADDRESS as from a clean shell; nodes are lost and come back."""
 
 import os
+import signal
 import subprocess
 import sys
-from threading import Thread
+import time
 
 import pytest
 from project import ROOT
+from ruamel.yaml import YAML
 from test_faults import (
-    EPOCHS,
     assert_as_unbroken,
     checkpoints_of,
     curve_of,
     finish,
     make,
-    struck,
     unbroken,
     wait_until,
     with_failpoints,
@@ -30,8 +30,6 @@ def joining(cluster, **further):
 
 
 def set_scaling(project, **changes):
-    from ruamel.yaml import YAML
-
     path = project.folder / "params.yaml"
     params = YAML().load(path)
     params["scaling"].update(changes)
@@ -54,11 +52,10 @@ def test_a_clean_shell_joins_and_ends_with_the_weights_of_a_machines_own_ray(clu
     assert_as_unbroken(project, unbroken)
 
 
-def lose_a_node(cluster, project, process, and_then=lambda: None):
+def lose_a_node(cluster, project, process):
     """Kill the raylet of the node that is not the head's, in mid-epoch, as soon as there are checkpoints."""
     wait_until(lambda: len(checkpoints_of(project)) > 1 or process.poll() is not None, seconds=120)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
-    Thread(target=and_then, daemon=True).start()
 
 
 def test_a_node_is_lost_and_what_is_left_ends_with_the_same_losses(cluster, unbroken, tmp_path):
@@ -78,15 +75,14 @@ def test_a_node_is_lost_and_comes_back_and_the_weights_are_those_of_an_unbroken_
     process = project.start(
         "train", "-p", "toy", environment=joining(cluster, **with_failpoints(project, "worker 1, step 60=stop"))
     )
-    lose_a_node(cluster, project, process, and_then=lambda: cluster.add_node(num_cpus=1))
+    lose_a_node(cluster, project, process)
+    cluster.add_node(num_cpus=1)
     status, _, err = finish(process, 400)
     assert status == 0, err
     assert_as_unbroken(project, unbroken)
 
 
 def test_ctrl_c_stops_a_training_on_a_cluster_after_its_step(cluster, tmp_path):
-    import signal
-
     project = make(tmp_path, epochs=500, patience=0)
     process = project.start("train", "-p", "toy", environment=joining(cluster))
     wait_until(lambda: checkpoints_of(project) or process.poll() is not None, seconds=120)
@@ -104,11 +100,9 @@ def test_ctrl_c_stops_a_training_on_a_cluster_after_its_step(cluster, tmp_path):
     ],
 )
 def test_a_cluster_that_will_not_do_is_told_within_15_seconds(cluster, tmp_path, changes, environment, says):
-    import time
-
     project = set_scaling(make(tmp_path), **changes)
     begun = time.monotonic()
     status, _, err = finish(project.start("train", "-p", "toy", environment=joining(cluster) | environment))
     assert status == 6 and says in err and "fix:" in err, err
-    assert time.monotonic() - begun < 25  # 15 s of looking, and the start of two processes
-    assert struck(project) == [] and EPOCHS
+    assert time.monotonic() - begun < 15
+    assert not checkpoints_of(project)
