@@ -13,7 +13,7 @@ export UV_COMPILE_BYTECODE := true
 FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
 
-.PHONY: help setup repro test test-keras lint bench bench-full sweep ui schema lock clean
+.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep cluster ui schema lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,12 @@ repro: setup  ## corpora -> two registered models, every stage that is not up to
 
 test: setup  ## unit tests, then the real stages on small corpora
 	pytest
+
+test-cluster: setup  ## what takes minutes: kills, lost nodes, full disks, S3, a killed dvc repro
+	pytest -n 0 tests/cluster
+
+soak: setup  ## the same with 200 kills of workers; an hour
+	UNROLL_KILLS=200 pytest -n 0 tests/cluster/test_faults.py -k killed_at_random
 
 test-keras: $(KERAS_VENV)/.done  ## hold the layers and their weights against Keras itself, in an environment of its own
 	KERAS_HOME=$(KERAS_VENV) KERAS_BACKEND=torch OMP_NUM_THREADS=1 PYTHONPATH=.:tests/unit \
@@ -58,6 +64,9 @@ bench-full: setup  ## the same with whole epochs, all networks, accuracies over 
 sweep: setup  ## search for the best network as params.yaml's `sweep` says
 	dvc repro encode
 	unroll sweep
+
+cluster: setup  ## a Ray cluster of two nodes on this machine, for trying things; Ctrl-C ends it
+	exec unroll cluster --nodes 2
 
 ui: setup  ## MLflow's pages on this machine
 	@echo "MLflow: http://127.0.0.1:$(UI_PORT)  (Ctrl-C ends it)"

@@ -1,6 +1,8 @@
 """A small Ray cluster on this machine, for trying what runs on a large one: several nodes, all on loopback."""
 
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,9 @@ _PAUSE_SECONDS = 3600
 
 
 def run(num_nodes: int, cpus_per_node: int) -> None:
-    """Start nodes, say how to reach them, and end them with this process."""
+    """Start nodes, say how to reach them, and end them with this process, whether by Ctrl-C or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     with nodes(num_nodes, cpus_per_node) as cluster:
         print(
             f"{num_nodes} nodes of {cpus_per_node} cores on this machine; Ctrl-C ends them. In another terminal:\n\n"

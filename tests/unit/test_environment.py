@@ -33,3 +33,12 @@ def test_a_cluster_is_met_with_its_token(bare, address, mode):
         bare["RAY_ADDRESS"] = address
     set_environment()
     assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+@pytest.mark.parametrize(
+    ("address", "is_loopback"), [("", True), ("127.0.0.1:6379", True), ("ray://localhost:10001", True), ("10.1.2.3:6379", False)]
+)
+def test_ray_listens_on_loopback_alone_where_no_other_machine_takes_part(bare, address, is_loopback):
+    bare["RAY_ADDRESS"] = address
+    set_environment()
+    assert ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" in bare) is is_loopback

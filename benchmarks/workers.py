@@ -1,0 +1,115 @@
+"""What more workers change, which is the time alone: losses and weights beside those of one worker, and examples per second.
+
+    python benchmarks/workers.py [--epochs 3] [--sentences 1500] [--rounds 5]
+
+Trains the EWT tagger, all dropout on, in gloo processes of one thread each.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from corpora import make_project
+from ours import read_params
+from processes import ROOT
+from torch import distributed, multiprocessing
+
+from models.config import Sizes
+from models.network import build_network
+from pipeline.examples import Examples
+from pipeline.loop import DTYPES, Training, fit
+from pipeline.messages import EpochResult
+from pipeline.world import World
+
+SIZES = (1, 2, 4)
+
+
+def first(examples: Examples, number: int) -> Examples:
+    """Take the first sequences alone."""
+    return replace(examples, offsets=examples.offsets[: number + 1])
+
+
+def worker(rank: int, world_size: int, options: argparse.Namespace, precision: str, address: str, queue: Any) -> None:
+    """Train as one of several; the first puts every epoch's loss, score, weights and seconds."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size)
+    encoded = options.project / "data" / "ewt" / "encoded"
+    options.pipeline, options.cell, options.layers, options.seed, options.precision = "ewt", "lstm", 1, 1, precision
+    model, config = read_params(options)
+    sizes = Sizes.load(json.loads((encoded / "summary.json").read_text(encoding="utf-8"))["sizes"])
+    train, val = (first(Examples.open(encoded, split), number) for split, number in (("train", options.sentences), ("val", 200)))
+    training = Training(build_network(model, sizes, config.seed).to(DTYPES[precision]), config)
+    rows, begun = [], time.perf_counter()
+    for result in fit(training, train, val, None, torch.device("cpu")):
+        if isinstance(result, EpochResult):
+            weights = np.concatenate([value.double().numpy().ravel() for value in training.network.state_dict().values()])
+            row = {key: result.metrics[key] for key in ("train/loss", "val/loss", "val/accuracy", "train/seconds")}
+            rows.append((row, weights.copy()))
+    if World.current().rank == 0:
+        queue.put((rows, len(train), time.perf_counter() - begun))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def train(world_size: int, options: argparse.Namespace, precision: str) -> tuple[list[tuple[dict[str, float], Any]], float]:
+    """Give every epoch's row and weights, and examples per second."""
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (world_size, options, precision, f"file://{folder}/meet", queue)
+        spawned = multiprocessing.start_processes(worker, arguments, nprocs=world_size, start_method="spawn", join=False)
+        rows, num_examples, _ = queue.get()
+        while not spawned.join():
+            pass
+    return rows, num_examples * len(rows) / rows[-1][0]["train/seconds"]
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Print how far losses and weights of several workers are from those of one."""
+    print("| precision | workers | epoch | train/loss off by | val/loss off by | a weight off by, at most | val/accuracy |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for precision in ("float64", "float32"):
+        alone, _ = train(1, options, precision)
+        for world_size in SIZES[1:]:
+            rows, _ = train(world_size, options, precision)
+            for number, ((row, weights), (row_alone, weights_alone)) in enumerate(zip(rows, alone, strict=True), start=1):
+                off = [abs(row[key] - row_alone[key]) for key in ("train/loss", "val/loss")]
+                apart = np.abs(weights - weights_alone).max()
+                score = f"{row['val/accuracy']:.4f} ({row_alone['val/accuracy']:.4f})"
+                print(
+                    f"| {precision} | {world_size} | {number} | {off[0]:.1e} | {off[1]:.1e} | {apart:.1e} | {score} |", flush=True
+                )
+
+
+def race(options: argparse.Namespace) -> None:
+    """Print examples per second of one worker and of two, taken in turns."""
+    speeds: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(options.rounds):
+        for world_size in (1, 2) if number % 2 else (2, 1):
+            speeds[world_size].append(train(world_size, options, "float32")[1])
+    ratios = [two / one for one, two in zip(speeds[1], speeds[2], strict=True)]
+    for world_size, found in speeds.items():
+        print(f"{world_size} workers: {statistics.median(found):,.0f} examples/s ({min(found):,.0f} to {max(found):,.0f})")
+    print(f"ratio: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", type=Path, default=ROOT / ".unroll" / "bench", help="where the corpora are kept")
+    for name, value in {"epochs": 3, "sentences": 1500, "rounds": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args()
+    options.project = options.project.resolve()
+    make_project(options.project)
+    compare(options)
+    race(options)
+
+
+if __name__ == "__main__":
+    main()
