@@ -67,7 +67,11 @@ def _quiet() -> ray.LoggingConfig:
 def _join(address: str) -> None:
     _probe(address)
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    code = {"py_modules": [models, pipeline], "env_vars": {**RAY, **CLUSTER, **MEMORY, **passed_on}}
+    code = {
+        "py_modules": [module.__path__[0] for module in (models, pipeline)],
+        "excludes": ["__pycache__"],
+        "env_vars": {**RAY, **CLUSTER, **MEMORY, **passed_on},
+    }
     try:
         if "://" not in address and ":" in address:
             ray._raylet.GcsClient(

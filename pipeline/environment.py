@@ -42,6 +42,9 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 CLUSTER = {"RAY_AUTH_MODE": "token", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1"}
 """A cluster is met with its token, which a machine's own Ray makes itself, and may take machines away with a warning."""
 
+HEAD = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+"""For a cluster's first node: else Ray's client server, which starts a process per client, fails at it now and then."""
+
 
 def is_private() -> bool:
     """Say whether work runs on a Ray of this process's own, not on the cluster in `RAY_ADDRESS`."""

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.environment import CLUSTER, LOOPBACK, RAY
+from pipeline.environment import CLUSTER, HEAD, LOOPBACK, RAY
 
 _PAUSE_SECONDS = 3600
 
@@ -20,7 +21,7 @@ def run(num_nodes: int, cpus_per_node: int) -> None:
     with nodes(num_nodes, cpus_per_node) as cluster:
         print(
             f"{num_nodes} nodes of {cpus_per_node} cores on this machine; Ctrl-C ends them. In another terminal:\n\n"
-            f"    export RAY_ADDRESS={cluster.address}\n    unroll doctor\n\n"
+            f"    export RAY_ADDRESS={cluster.address}    # or, as from another machine, {client_address(cluster)}\n    unroll doctor\n\n"
             "Its token is in ~/.ray/auth_token, where this user's commands find it.",
             flush=True,
         )
@@ -31,16 +32,28 @@ def run(num_nodes: int, cpus_per_node: int) -> None:
 @contextmanager
 def nodes(num_nodes: int, cpus_per_node: int) -> Iterator[Any]:
     """Give a running cluster, as a context: Ray's own for tests, to which nodes can be added and from which they can be taken."""
-    os.environ.update(RAY | CLUSTER | LOOPBACK)  # before Ray is imported
+    os.environ.update(RAY | CLUSTER | HEAD | LOOPBACK)  # before Ray is imported
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray.cluster_utils import Cluster
 
     ensure_token_if_auth_enabled(create_token_if_missing=True)
     cluster = Cluster()
     try:
-        for _ in range(num_nodes):
-            cluster.add_node(num_cpus=cpus_per_node, include_dashboard=False)
+        for number in range(num_nodes):
+            of_head = {} if number else {"ray_client_server_port": _free_port()}
+            cluster.add_node(num_cpus=cpus_per_node, include_dashboard=False, **of_head)
         cluster.wait_for_nodes()
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def client_address(cluster: Any) -> str:
+    """Give the address at which Ray's client finds a cluster of `nodes`."""
+    return f"ray://127.0.0.1:{cluster.head_node._ray_params.ray_client_server_port}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -20,7 +20,7 @@ from test_faults import (
     with_failpoints,
 )
 
-from pipeline.nodes import nodes
+from pipeline.nodes import client_address, nodes
 
 __all__ = ["unbroken"]
 
@@ -43,9 +43,11 @@ def cluster():
         yield running
 
 
-def test_a_clean_shell_joins_and_ends_with_the_weights_of_a_machines_own_ray(cluster, unbroken, tmp_path):
+@pytest.mark.parametrize("is_client", [False, True])
+def test_a_clean_shell_joins_and_ends_with_the_weights_of_a_machines_own_ray(cluster, unbroken, tmp_path, is_client):
     project = make(tmp_path)
-    shell = {name: os.environ[name] for name in ("PATH", "HOME")} | joining(cluster, PYTHONPATH=str(ROOT))
+    address = client_address(cluster) if is_client else cluster.address
+    shell = {name: os.environ[name] for name in ("PATH", "HOME")} | {"RAY_ADDRESS": address, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline", "train", "-p", "toy"]
     done = subprocess.run(command, cwd=project.folder, env=shell, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
