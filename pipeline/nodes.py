@@ -21,7 +21,8 @@ def run(num_nodes: int, cpus_per_node: int) -> None:
     with nodes(num_nodes, cpus_per_node) as cluster:
         print(
             f"{num_nodes} nodes of {cpus_per_node} cores on this machine; Ctrl-C ends them. In another terminal:\n\n"
-            f"    export RAY_ADDRESS={cluster.address}    # or, as from another machine, {client_address(cluster)}\n    unroll doctor\n\n"
+            f"    export RAY_ADDRESS={cluster.address}\n    unroll doctor\n\n"
+            f"RAY_ADDRESS={client_address(cluster)} is the same by Ray's client, as from a machine outside. "
             "Its token is in ~/.ray/auth_token, where this user's commands find it.",
             flush=True,
         )

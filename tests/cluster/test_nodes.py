@@ -23,6 +23,10 @@ from test_faults import (
 from pipeline.nodes import client_address, nodes
 
 __all__ = ["unbroken"]
+pytestmark = [  # Ray leaves its nodes' logs open
+    pytest.mark.filterwarnings("ignore:unclosed file"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def joining(cluster, **further):
