@@ -7,6 +7,11 @@ import sys
 
 import pytest
 from project import ROOT, Project
+from ruamel.yaml import YAML
+
+from pipeline.job import make_job
+from pipeline.layout import Layout
+from pipeline.params import load_config
 
 POINTS = [
     *(f"checkpoint: {place}@3" for place in ("begun", "folder made", "tensors written", "meta written", "manifest written")),
@@ -66,3 +71,23 @@ def test_a_kill_at_any_point_of_a_checkpoint_changes_no_bit(encoded, unbroken, t
     assert last.returncode == 0, last.stderr
     assert final_of(folder) == unbroken
     assert not list(folder.rglob("*.partial"))
+
+
+def key_of(folder):
+    config, _ = load_config(folder / "params.yaml", folder / "corpora.yaml")
+    params = config.pipelines["toy"]
+    return make_job(params.model, params.train, config.scaling, Layout("toy", folder / "data", folder / ".unroll")).key
+
+
+def test_a_checkpoint_of_other_params_is_refused_with_the_difference(encoded, tmp_path):
+    folder = copy(encoded, tmp_path)
+    assert train(folder, UNROLL_FAILPOINTS="checkpoint: whole@3=kill").returncode == -signal.SIGKILL
+    before = folder / ".unroll/checkpoints/toy" / key_of(folder)
+    params = YAML().load(folder / "params.yaml")
+    params["pipelines"]["toy"]["model"]["hidden"] = [17]
+    (folder / "params.yaml").unlink()
+    YAML().dump(params, folder / "params.yaml")
+    before.rename(before.with_name(key_of(folder)))
+    done = train(folder)
+    assert done.returncode != 0 and "ParamsError" in done.stderr
+    assert "model.hidden was [16] and is [17]; fix: set them back" in done.stderr

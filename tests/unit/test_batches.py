@@ -74,8 +74,10 @@ def test_every_example_is_seen_exactly_once_by_all_workers_together(number, worl
 
 @pytest.mark.parametrize("num_parts", [2, 3, 50])
 def test_a_share_read_in_parts_has_the_same_sentences_with_the_same_words_dropped(num_parts):
-    shares = _shares(make_examples(_lengths(23).tolist()), 1, 2)
+    shares = _shares(make_examples(_lengths(23).tolist()), 1, 2, word_dropout=20.0)
     assert _sentences(shares, num_parts) == _sentences(shares)
+    num_dropped = sum(word == UNKNOWN_ID for sentence in _sentences(shares) for word in sentence)
+    assert 20 < num_dropped < sum(map(len, _sentences(shares)))
 
 
 @pytest.mark.parametrize("number", [1, 5, 23])

@@ -1,5 +1,6 @@
 import json
 import pickle
+import resource
 from collections import Counter
 
 import numpy as np
@@ -120,6 +121,17 @@ def test_a_full_disk_is_told_with_the_path_what_is_needed_and_what_is_free_and_o
         checkpoints.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
     assert newest_checkpoint(DiskStore(tmp_path))[1] == {"step": 1}
+
+
+def test_a_file_that_the_system_does_not_let_grow_is_told_as_a_disk_that_is_full_and_leaves_nothing(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(InfrastructureError, match=r"step-1: can not be written; File too large.*fix:"):
+            save_checkpoint(tmp_path / "step-1", {"w": torch.zeros(100_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pickle_in_place_of_the_tensors_is_refused_and_not_run(tmp_path):

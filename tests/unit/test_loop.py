@@ -151,12 +151,20 @@ def _with_failpoints(monkeypatch, plan):
     monkeypatch.setattr(failpoints, "_passed", Counter())
 
 
+def _watch_parts(monkeypatch):
+    seen, make = [], loop.Share.batches
+    monkeypatch.setattr(loop.Share, "batches", lambda share, num_parts=1: seen.append(num_parts) or make(share, num_parts))
+    return seen
+
+
 def test_a_step_that_memory_does_not_hold_is_read_in_parts_and_says_so(monkeypatch, caplog):
     whole_losses, whole = _trained()
+    seen = _watch_parts(monkeypatch)
     _with_failpoints(monkeypatch, "batch read@3=exhaust memory")
     losses, weights = _trained()
     assert losses == pytest.approx(whole_losses, rel=1e-12)
     assert all(torch.allclose(weights[name], value, rtol=0, atol=1e-12) for name, value in whole.items())
+    assert seen[:5] == [1, 1, 1, 2, 1] and seen.count(2) == 1
     assert "epoch 1, step 3: memory does not hold" in caplog.text and "read again in 2 parts" in caplog.text
 
 
@@ -169,9 +177,7 @@ def test_a_step_that_memory_does_not_hold_in_parts_either_names_its_longest_exam
 
 
 def test_a_batch_larger_than_free_memory_is_read_in_parts_before_it_is_tried(monkeypatch, caplog):
-    seen = []
-    make = loop.Share.batches
-    monkeypatch.setattr(loop.Share, "batches", lambda share, num_parts=1: seen.append(num_parts) or make(share, num_parts))
+    seen = _watch_parts(monkeypatch)
     monkeypatch.setattr(memory, "free_bytes", lambda: 30_000)
     losses, _ = _trained()
     monkeypatch.undo()
