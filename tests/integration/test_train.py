@@ -39,6 +39,16 @@ def test_the_same_params_and_data_go_on_whatever_the_number_of_workers(layout):
     assert key(layout) == key(layout, num_workers=7)
 
 
+def test_two_trainings_keep_their_checkpoints_apart_in_one_storage_and_share_its_data(layout):
+    jobs = [make_job(ModelConfig(), TrainConfig(lr=lr), ScalingConfig(storage="s3://bucket/here"), layout) for lr in (0.1, 0.2)]
+    assert all(job.checkpoints == f"s3://bucket/here/checkpoints/tiny/{job.key}" for job in jobs)
+    assert (
+        jobs[0].key != jobs[1].key
+        and jobs[0].encoded == jobs[1].encoded
+        and jobs[0].encoded.startswith("s3://bucket/here/encoded/")
+    )
+
+
 def test_other_params_begin_anew(layout):
     assert key(layout) != key(layout, lr=0.5)
 
