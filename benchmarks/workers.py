@@ -9,7 +9,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,48 +25,47 @@ from models.network import build_network
 from pipeline.examples import Examples
 from pipeline.loop import DTYPES, Training, fit
 from pipeline.messages import EpochResult
-from pipeline.world import World
 
 SIZES = (1, 2, 4)
 
 
 def first(examples: Examples, number: int) -> Examples:
     """Take the first sequences alone."""
-    return replace(examples, offsets=examples.offsets[: number + 1])
+    offsets = examples.offsets[: number + 1]
+    return replace(examples, offsets=offsets, labels=examples.labels[: offsets[-1]])
 
 
-def worker(rank: int, world_size: int, options: argparse.Namespace, precision: str, address: str, queue: Any) -> None:
-    """Train as one of several; the first puts every epoch's loss, score, weights and seconds."""
+def worker(rank: int, world_size: int, options: argparse.Namespace, precision: str, folder: str) -> None:
+    """Train as one of several; the first writes every epoch's loss, score and seconds, and its weights."""
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world_size)
     encoded = options.project / "data" / "ewt" / "encoded"
     options.pipeline, options.cell, options.layers, options.seed, options.precision = "ewt", "lstm", 1, 1, precision
     model, config = read_params(options)
     sizes = Sizes.load(json.loads((encoded / "summary.json").read_text(encoding="utf-8"))["sizes"])
     train, val = (first(Examples.open(encoded, split), number) for split, number in (("train", options.sentences), ("val", 200)))
     training = Training(build_network(model, sizes, config.seed).to(DTYPES[precision]), config)
-    rows, begun = [], time.perf_counter()
+    rows = []
     for result in fit(training, train, val, None, torch.device("cpu")):
         if isinstance(result, EpochResult):
             weights = np.concatenate([value.double().numpy().ravel() for value in training.network.state_dict().values()])
-            row = {key: result.metrics[key] for key in ("train/loss", "val/loss", "val/accuracy", "train/seconds")}
-            rows.append((row, weights.copy()))
-    if World.current().rank == 0:
-        queue.put((rows, len(train), time.perf_counter() - begun))
+            if rank == 0:
+                np.save(f"{folder}/{result.epoch}.npy", weights)
+            rows.append({key: result.metrics[key] for key in ("train/loss", "val/loss", "val/accuracy", "train/seconds")})
+    if rank == 0:
+        Path(folder, "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     distributed.barrier()
     distributed.destroy_process_group()
 
 
 def train(world_size: int, options: argparse.Namespace, precision: str) -> tuple[list[tuple[dict[str, float], Any]], float]:
     """Give every epoch's row and weights, and examples per second."""
-    queue = multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (world_size, options, precision, f"file://{folder}/meet", queue)
-        spawned = multiprocessing.start_processes(worker, arguments, nprocs=world_size, start_method="spawn", join=False)
-        rows, num_examples, _ = queue.get()
-        while not spawned.join():
-            pass
-    return rows, num_examples * len(rows) / rows[-1][0]["train/seconds"]
+        arguments = (world_size, options, precision, folder)
+        multiprocessing.start_processes(worker, arguments, nprocs=world_size, start_method="spawn")
+        rows = json.loads(Path(folder, "rows.json").read_text(encoding="utf-8"))
+        weights = [np.load(f"{folder}/{number}.npy") for number in range(1, len(rows) + 1)]
+    return list(zip(rows, weights, strict=True)), options.sentences * len(rows) / rows[-1]["train/seconds"]
 
 
 def compare(options: argparse.Namespace) -> None:
