@@ -83,7 +83,10 @@ def assert_as_unbroken(project, unbroken):
     assert curve_of(project) == curve_of(unbroken)
     assert weights_of(project) == weights_of(unbroken)
     run_id = project.json("model/meta.json")["run_id"]
-    assert project.metric_steps(run_id, "train/loss") == ("FINISHED", list(range(1, EPOCHS + 1)))
+    status, steps = project.metric_steps(run_id, "train/loss")
+    assert status == "FINISHED" and sorted(steps) == list(
+        range(1, EPOCHS + 1)
+    )  # one that was lost on its way is tracked at the end
 
 
 def test_workers_killed_at_random_steps_change_nothing(unbroken, tmp_path):
