@@ -4,6 +4,7 @@ Nothing is saved and nothing tracked; the weights are thrown away.
 """
 
 import os
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,7 +36,7 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     Raises:
         ParamsError: the params do not fit the encoded corpus.
     """
-    job = make_job(model, train, scaling, layout)
+    job = make_job(model, train, replace(scaling, storage=None), layout)  # all of it runs here
     num_gpus = torch.cuda.device_count()
     num_workers = scaling.num_workers or num_gpus or max(1, (os.cpu_count() or 1) // scaling.cpus_per_worker)
     trace = layout.checkpoint_dir / "profile.json"
