@@ -6,6 +6,7 @@ every batch. So the order of examples does not depend on how many workers there 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,8 @@ class WordDropout:
         """Give strength / (strength + n) for each word, n the times that it occurs in the examples."""
         return strength / (strength + np.maximum(examples.word_counts, 1))
 
-    def of(self, rows: slice) -> "WordDropout":
-        """Give that of some of the sequences."""
+    def of(self, rows: NDArray[np.int64]) -> "WordDropout":
+        """Give that of some of the sequences, by their places in the batch."""
         return WordDropout(self.rates, self.drawn[rows])
 
     def apply(self, words: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -155,6 +156,7 @@ class Share:
 
     Attributes:
         examples, rows: the sequences that this worker reads; none where there are more workers than sequences.
+        num_parts: batches that they are read in, one after another, if memory holds those.
         num_targets: target -> its labels in the whole step, over all workers.
         word_ids: (R,) ascending rows of the word table that the whole step reads, which a batch's words are numbers of;
             None where there are no words.
@@ -164,6 +166,7 @@ class Share:
 
     examples: Examples
     rows: Rows
+    num_parts: int
     num_targets: dict[str, int]
     word_ids: Rows | None
     dropout: WordDropout | None
@@ -174,12 +177,23 @@ class Share:
         """Steps of this worker's sequences, padding included."""
         return len(self.rows) * int(self.examples.lengths[self.rows].max()) if len(self.rows) else 0
 
-    def batches(self, num_parts: int = 1) -> Iterator[Batch]:
+    def batches(self, num_parts: int) -> Iterator[Batch]:
         """Make the worker's sequences a batch, or several that are read one after another; together they give the same."""
         for part in np.array_split(np.arange(len(self.rows)), min(num_parts, len(self.rows)) or 1):
             if len(part):
-                dropout = self.dropout and self.dropout.of(slice(part[0], part[-1] + 1))
+                dropout = self.dropout and self.dropout.of(part)
                 yield make_batch(self.examples, self.rows[part], dropout, self.seed, self.word_ids)
+
+
+def share_places(num_sequences: int, rank: int, world_size: int, num_parts: int) -> NDArray[np.int64]:
+    """Say which sequences of a step a worker reads, by their places in it.
+
+    The step is cut into `num_parts` parts, or a few more so that each worker has as many of them; it has the ones next to
+    each other, and gives their sequences one part after another.
+    """
+    each = ceil(num_parts / world_size)
+    own = range(rank * each, (rank + 1) * each)
+    return np.concatenate([np.arange(part, num_sequences, world_size * each) for part in own])
 
 
 def training_shares(
@@ -189,25 +203,35 @@ def training_shares(
     first: int,
     rank: int,
     world_size: int,
+    num_parts: int = 1,
     word_dropout: float,
     seed: tuple[int, ...],
 ) -> Iterator[Share]:
     """Yield a worker's share of each step of a plan, from step `first` on.
 
     Args:
+        num_parts: of a step, over all workers; see `share_places`.
         word_dropout: how strong `WordDropout` is; drawn for the whole step, then split.
         seed: with the step's number, what all drawing follows from, dropout's masks too.
     """
     rates = WordDropout.rates_of(examples, word_dropout) if word_dropout and examples.forms is not None else None
-    mine = slice(rank, None, world_size)
     for step in range(first, len(plan)):
         rows = plan[step]
+        mine = share_places(len(rows), rank, world_size, num_parts)
         dropout = None
-        if rates is not None and len(rows[mine]):
+        if rates is not None and len(mine):
             shape = len(rows), examples.lengths[rows].max()
             dropout = WordDropout(rates, np.random.default_rng([*seed, step]).random(shape)).of(mine)
         drawn = np.random.SeedSequence([*seed, step]).generate_state(1, np.uint64)
-        yield Share(examples, rows[mine], _count_targets(examples, rows), _word_ids(examples, rows), dropout, int(drawn[0]))
+        yield Share(
+            examples,
+            rows[mine],
+            ceil(num_parts / world_size),
+            _count_targets(examples, rows),
+            _word_ids(examples, rows),
+            dropout,
+            int(drawn[0]),
+        )
 
 
 def _count_targets(examples: Examples, rows: Rows) -> dict[str, int]:

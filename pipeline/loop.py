@@ -29,7 +29,7 @@ from pipeline.memory import MemoryModel, is_out_of_memory
 from pipeline.messages import EpochResult, StepResult
 from pipeline.optimizer import Optimizer
 from pipeline.spans import BioLabels
-from pipeline.world import Adder, World
+from pipeline.world import Adder, World, sum_in_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,22 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 """Precision -> the type of the weights."""
 MATMUL_DTYPES = {"bfloat16": torch.bfloat16}
 """Precision -> the type in which recurrent layers multiply while training, where it is another one."""
+
+
+def matmul_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """Give the type in which recurrent layers are to multiply, None for that of the weights, as where a device lacks the type."""
+    dtype = MATMUL_DTYPES.get(precision)
+    if dtype is None or has_bfloat16(device):
+        return dtype
+    logger.warning("train.precision is %s, in which this %s does not multiply; it trains in float32", precision, device.type)
+    return None
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether a device multiplies in bfloat16 by itself; a processor without it has no kernel of an LSTM in it, either."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @dataclass
@@ -89,6 +105,7 @@ class Training:
 
     def __init__(self, network: Network, config: TrainConfig) -> None:
         self.network, self.config = network, config
+        self.matmul_dtype = matmul_dtype(config.precision, next(network.parameters()).device)
         self.optimizer = Optimizer(network, config)
         self.best = {name: value.clone() for name, value in network.state_dict().items()}
         self.progress = Progress()
@@ -140,7 +157,7 @@ def fit(
     network = training.network
     has_chars, has_capitalisation = network.inputs.chars is not None, CAPITALISATION in network.config.features
     train, val = (examples.only(chars=has_chars, capitalisation=has_capitalisation) for examples in (train, val))
-    adder, memory = Adder(world, hang_seconds), MemoryModel()
+    adder, memory = Adder(world, hang_seconds), MemoryModel(world.num_neighbours)
     while not progress.is_done:
         plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
         shares = training_shares(
@@ -149,6 +166,7 @@ def fit(
             first=progress.step,
             rank=world.rank,
             world_size=world.size,
+            num_parts=config.accumulate,
             word_dropout=config.word_dropout,
             seed=(config.seed, progress.epoch),
         )
@@ -251,7 +269,7 @@ _FAILED = 1e6
 
 def _add_gradients(training: Training, share: Share, memory: MemoryModel, device: torch.device) -> str | None:
     """Make the gradients of this worker's share of a step, in twice as many parts where memory does not do; else says why."""
-    num_parts = memory.num_parts(share.num_words, training.config.accumulate)
+    num_parts = memory.num_parts(share.num_words, share.num_parts)
     if _try_gradients(training, share, num_parts, memory, device):
         return None
     size = f"{len(share.rows)} examples of {share.num_words:,} words with padding"
@@ -277,14 +295,11 @@ def _try_gradients(training: Training, share: Share, num_parts: int, memory: Mem
         word_ids = None if share.word_ids is None else torch.from_numpy(share.word_ids)
         vectors = optimizer.begin(word_ids)
     try:
-        batches = share.batches(num_parts)
-        while (batch := _next(batches)) is not None:
-            reach("batch read")
-            with record_function("unroll: forward"), memory.measuring(batch.lengths.numel() * int(batch.lengths.max())):
-                loss = _mean_loss(training, replace(batch.to(device), word_vectors=vectors), share.num_targets)
-            with record_function("unroll: backward"):
-                loss.backward()
-            optimizer.notes[0] += loss.detach()
+        if len(share.rows) == 0:
+            return True
+        total = sum_in_pairs(_messages(training, share, num_parts, vectors, memory, device))
+        if total is not optimizer.message:
+            optimizer.message.copy_(total)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -292,10 +307,30 @@ def _try_gradients(training: Training, share: Share, num_parts: int, memory: Mem
     return True
 
 
+def _messages(
+    training: Training, share: Share, num_parts: int, vectors: Tensor | None, memory: MemoryModel, device: torch.device
+) -> Iterator[Tensor]:
+    """Make each part's message, its gradients and its loss, in the optimizer's room; where there are several, give copies."""
+    optimizer = training.optimizer
+    batches = share.batches(num_parts)
+    while (batch := _next(batches)) is not None:
+        reach("batch read")
+        with record_function("unroll: forward"), memory.measuring(batch.lengths.numel() * int(batch.lengths.max())):
+            loss = _mean_loss(training, replace(batch.to(device), word_vectors=vectors), share.num_targets)
+        with record_function("unroll: backward"):
+            loss.backward()
+        optimizer.notes[0] += loss.detach()
+        if num_parts == 1:
+            yield optimizer.message
+        else:
+            yield optimizer.message.clone()
+            optimizer.message.zero_()
+
+
 def _mean_loss(training: Training, batch: Batch, num_targets: dict[str, int]) -> Tensor:
     """Give this worker's part of the step's loss: each target's sum over its labels in the whole step, weighted."""
     network = training.network
-    logits = network(batch, MATMUL_DTYPES.get(training.config.precision))
+    logits = network(batch, training.matmul_dtype)
     sums = network.loss_sums(logits, batch, training.config.label_smoothing)
     return sum((sums[name] * (weight / num_targets[name]) for name, weight in network.weights.items()), start=torch.zeros(()))
 

@@ -15,10 +15,15 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 class MemoryModel:
-    """Measures what the first step keeps for its backward pass; others need as much for each padded word."""
+    """Measures what the first step keeps for its backward pass; others need as much for each padded word.
 
-    def __init__(self) -> None:
+    Args:
+        num_neighbours: workers on this machine, who all read as much at the same time.
+    """
+
+    def __init__(self, num_neighbours: int = 1) -> None:
         self.bytes_per_word = 0.0
+        self._num_neighbours = num_neighbours
         self._most_words = 0
 
     @contextmanager
@@ -45,7 +50,7 @@ class MemoryModel:
         """
         if not self.bytes_per_word or num_words / num_parts <= self._most_words:
             return num_parts
-        free = free_bytes()
+        free = free_bytes() / self._num_neighbours
         while num_words / num_parts * self.bytes_per_word * _MARGIN > free and num_parts < num_words:
             num_parts *= 2
         self._most_words = max(self._most_words, num_words // num_parts)

@@ -44,7 +44,14 @@ class Trouble:
     text: str
 
 
-Message = StepResult | EpochResult | Trouble
+@dataclass(frozen=True)
+class Notice:
+    """What a worker warns of, and goes on."""
+
+    text: str
+
+
+Message = StepResult | EpochResult | Trouble | Notice
 Emit = Callable[[Message], None]
 
 
@@ -123,4 +130,4 @@ def unpack(packed: Packed) -> Message:
     return _KINDS[kind](**fields)
 
 
-_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (StepResult, EpochResult, Trouble)}
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (StepResult, EpochResult, Trouble, Notice)}

@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from pipeline.messages import EpochResult, StepResult, Trouble
+from pipeline.messages import EpochResult, Notice, StepResult, Trouble
 
 
 class TrainingDisplay:
@@ -32,6 +32,7 @@ class TrainingDisplay:
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(title, total=None, speed="")
+        self._noticed: set[Notice] = set()
 
     def __enter__(self) -> "TrainingDisplay":
         self._bar.start()
@@ -63,6 +64,12 @@ class TrainingDisplay:
             f"val/loss {row['val/loss']:.4f}{score}  {row['train/tokens_per_second']:,.0f} words/s"
             f"{'  best so far' if result.is_best else ''}"
         )
+
+    def on_notice(self, notice: Notice) -> None:
+        """Say what several workers may have to say, once."""
+        if notice not in self._noticed:
+            self._noticed.add(notice)
+            self.say(f"{self._title}: {notice.text}")
 
     def on_trouble(self, trouble: Trouble) -> None:
         """Say what happened, and that it goes on."""

@@ -29,7 +29,7 @@ from pipeline.environment import is_private
 from pipeline.errors import InfrastructureError, StoppedError
 from pipeline.job import FINAL, Job, make_job
 from pipeline.layout import Layout
-from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, StepResult, Trouble
+from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, Notice, StepResult, Trouble
 from pipeline.progress import TrainingDisplay
 from pipeline.storage import Store, open_store
 from pipeline.tracking import Run, git_commit
@@ -235,6 +235,8 @@ class Listener:
                 self._display.on_step(message)
             case Trouble():
                 self._display.on_trouble(message)
+            case Notice():
+                self._display.on_notice(message)
             case EpochResult():
                 self._display.on_epoch(message)
                 if message.epoch not in self._epochs:

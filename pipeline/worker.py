@@ -4,8 +4,10 @@ The first process saves checkpoints and tells how it goes.
 """
 
 import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -21,7 +23,7 @@ from pipeline.examples import Examples
 from pipeline.job import FINAL, Job
 from pipeline.loop import DTYPES, Training, fit
 from pipeline.manifest import check_manifest
-from pipeline.messages import Channel, Emit, EpochResult, StepResult
+from pipeline.messages import Channel, Emit, EpochResult, Notice, StepResult
 from pipeline.spans import BioLabels
 from pipeline.storage import open_store, reading
 from pipeline.vocab import Vocab
@@ -199,6 +201,27 @@ def _demand_same(found: dict[str, Any], params: dict[str, Any]) -> None:
         )
 
 
+@contextmanager
+def _relayed(emit: Emit) -> Iterator[None]:
+    """Send what this process warns of to where a person reads it."""
+    handler = _Relay(emit)
+    logger = logging.getLogger(__package__)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Relay(logging.Handler):
+    def __init__(self, emit: Emit) -> None:
+        super().__init__(logging.WARNING)
+        self._emit = emit
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._emit(Notice(record.getMessage()))
+
+
 def ray_worker(config: dict[str, Any]) -> UnrollError | None:
     """Run in each of Ray's workers. What a person can mend comes back as a value: Ray would start a failed worker anew."""
     from ray.train.torch import get_device
@@ -206,7 +229,8 @@ def ray_worker(config: dict[str, Any]) -> UnrollError | None:
     job: Job = config["job"]
     channel: Channel = config["channel"]
     try:
-        train_worker(job, get_device(), channel.emit, channel.must_stop)
+        with _relayed(channel.emit):
+            train_worker(job, get_device(), channel.emit, channel.must_stop)
     except UnrollError as error:
         return error
     return None

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
@@ -25,6 +26,11 @@ class World:
 
     rank: int = 0
     size: int = 1
+
+    @property
+    def num_neighbours(self) -> int:
+        """Workers on this machine, this one among them; Ray Train says so, and without it all are here."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", self.size))
 
     @classmethod
     def current(cls) -> "World":
@@ -48,8 +54,26 @@ class World:
         return "; ".join(filter(None, texts))
 
 
+def sum_in_pairs(parts: Iterable[Tensor]) -> Tensor:
+    """Add tensors up two by two, neighbours first, then pairs of pairs, and so on; there is at least one.
+
+    Rounding depends on the order of adding. In this one a sum of many is to the bit the sum of the sums of equal runs of
+    them, where a run is of 1, 2, 4, 8, ... tensors: it does not matter who added those up.
+    """
+    sums: list[tuple[int, Tensor]] = []  # how many tensors are in each sum, fewer and fewer
+    for part in parts:
+        size, total = 1, part
+        while sums and sums[-1][0] == size:
+            total, size = sums.pop()[1] + total, 2 * size
+        sums.append((size, total))
+    total = sums.pop()[1]
+    while sums:
+        total = sums.pop()[1] + total
+    return total
+
+
 class Adder:
-    """Adds up tensors over all workers again and again; every worker calls it with as many numbers.
+    """Adds up tensors over all workers again and again, in pairs; every worker calls it with as many numbers.
 
     Args:
         world: who takes part.
@@ -70,10 +94,8 @@ class Adder:
             self._is_shared = self._room is not None
             return self.sum(tensor)
         places = self._room.lay(tensor, self._hang_seconds)
-        torch.add(places[0], places[1], out=tensor)
-        for further in places[2:]:
-            tensor += further
-        return tensor
+        half = 1 << (self._world.size - 1).bit_length() - 1  # so many that the two halves are the last pair
+        return torch.add(sum_in_pairs(places[:half]), sum_in_pairs(places[half:]), out=tensor)
 
 
 class _Room:

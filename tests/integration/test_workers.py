@@ -1,3 +1,4 @@
+import hashlib
 import os
 from dataclasses import replace
 
@@ -71,6 +72,27 @@ def test_many_workers_give_the_gradients_the_curve_and_the_weights_of_one(case, 
             assert ours[key] == pytest.approx(theirs[key], rel=1e-10)
     for name, value in alone.network.state_dict().items():
         np.testing.assert_allclose(weights[name], value.numpy(), atol=1e-10)
+
+
+def _train_in_parts(rank, world_size, address, queue):
+    _join(rank, world_size, address)
+    train, val = (make_examples(np.random.default_rng(5).integers(1, 12, 60).tolist(), seed=seed) for seed in (1, 2))
+    config = replace(CONFIG, precision="float32", accumulate=4, batch_tokens=80)
+    training = Training(make_network(DROPPING).float(), config)
+    rows = [result.metrics for result in fit(training, train, val, None, CPU) if isinstance(result, EpochResult)]
+    if rank == 0:
+        weights = b"".join(value.numpy().tobytes() for value in training.network.state_dict().values())
+        queue.put(([row["train/loss"] for row in rows], hashlib.sha256(weights).hexdigest()))
+    distributed.destroy_process_group()
+
+
+def test_one_two_and_four_workers_that_read_the_same_parts_train_the_same_float32_weights_to_the_bit(tmp_path):
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    found = []
+    for world_size in (1, 2, 4):
+        _start(_train_in_parts, world_size, world_size, f"file://{tmp_path / str(world_size)}", queue)
+        found.append(queue.get())
+    assert found[0] == found[1] == found[2]
 
 
 def _evaluate_many(rank, address, queue):

@@ -6,7 +6,7 @@ import torch
 from making import make_examples
 
 from models.config import UNKNOWN_ID
-from pipeline.batches import WordDropout, evaluation_batches, make_batch, plan_batches, plan_epoch, training_shares
+from pipeline.batches import WordDropout, evaluation_batches, make_batch, plan_batches, plan_epoch, share_places, training_shares
 from pipeline.examples import Examples, FormTable
 
 
@@ -80,6 +80,18 @@ def test_a_share_read_in_parts_has_the_same_sentences_with_the_same_words_droppe
     assert 20 < num_dropped < sum(map(len, _sentences(shares)))
 
 
+@pytest.mark.parametrize("number", [1, 3, 8, 29])
+@pytest.mark.parametrize("num_parts", [4, 6])
+def test_a_step_is_cut_into_the_same_parts_however_many_workers_share_them(number, num_parts):
+    def parts(world_size):
+        own = [share_places(number, rank, world_size, num_parts) for rank in range(world_size)]
+        cut = [part.tolist() for places in own for part in np.array_split(places, num_parts // world_size)]
+        return [part for part in cut if part]
+
+    assert parts(1) == parts(2) == parts(num_parts)
+    assert sorted(np.concatenate(parts(1))) == list(range(number))
+
+
 @pytest.mark.parametrize("number", [1, 5, 23])
 def test_every_worker_makes_the_same_number_of_steps(number):
     examples = make_examples(_lengths(number).tolist())
@@ -89,7 +101,7 @@ def test_every_worker_makes_the_same_number_of_steps(number):
 def test_a_step_counts_the_labels_of_all_workers():
     examples = make_examples(_lengths(23).tolist())
     for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
-        num_labels = sum(int(batch.lengths.sum()) for share in shares for batch in share.batches())
+        num_labels = sum(int(batch.lengths.sum()) for share in shares for batch in share.batches(1))
         assert all(share.num_targets == {"label": num_labels} for share in shares)
 
 
@@ -103,7 +115,7 @@ def test_the_rows_sent_between_workers_are_all_that_the_step_reads():
     known = replace(examples.forms, word_ids=np.maximum(examples.forms.word_ids, UNKNOWN_ID + 1))
     examples = replace(examples, forms=known)  # so that unknown words come from word dropout alone
     for shares in zip(*(_shares(examples, rank, 2) for rank in range(2)), strict=True):
-        batches = [batch for share in shares for batch in share.batches()]
+        batches = [batch for share in shares for batch in share.batches(1)]
         real = [words[:n] for batch in batches for words, n in zip(batch.words, batch.lengths, strict=True)]
         read = {shares[0].word_ids[word].item() for word in torch.cat(real)}
         assert all(np.array_equal(share.word_ids, shares[0].word_ids) for share in shares)

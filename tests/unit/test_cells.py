@@ -199,6 +199,7 @@ def test_an_unknown_activation_is_refused():
         SimpleRNNCell(3, 4, "sigmoid")
 
 
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor does not multiply in bfloat16")
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_changes_an_lstm_by_what_its_rounding_makes_and_nothing_else(kind):
     torch.manual_seed(1)

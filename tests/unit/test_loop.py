@@ -14,7 +14,7 @@ from pipeline import failpoints, loop, memory
 from pipeline.batches import make_batch, plan_epoch, training_shares
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError, InfrastructureError
-from pipeline.loop import Training, evaluate, fit, learning_rate
+from pipeline.loop import Training, evaluate, fit, has_bfloat16, learning_rate
 from pipeline.messages import EpochResult
 from pipeline.spans import BioLabels
 
@@ -76,6 +76,10 @@ def test_a_step_follows_the_gradient_of_its_mean_loss_per_label(task):
     torch.testing.assert_close(of_words[trained], table[word_ids[trained]], rtol=1e-9, atol=1e-12)
 
 
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(CPU), reason="this processor does not multiply in bfloat16")
+
+
+@needs_bfloat16
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_bfloat16_rounds_what_an_lstm_multiplies_in_training_alone_and_leaves_its_weights_and_scores_whole(cell):
     losses, scores = {}, {}
@@ -88,6 +92,18 @@ def test_bfloat16_rounds_what_an_lstm_multiplies_in_training_alone_and_leaves_it
     assert scores["bfloat16"] == scores["float32"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=1e-2)
     assert (losses["bfloat16"] != losses["float32"]) is (cell == "lstm")
+
+
+def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        training, (train, val) = Training(make_network().float(), dataclasses.replace(CONFIG, precision=precision)), _data()
+        losses.append(next(fit(training, train, val, None, CPU)).loss)
+    assert losses[0] == losses[1]
+    assert [record.message for record in caplog.records] == [
+        "train.precision is bfloat16, in which this cpu does not multiply; it trains in float32"
+    ]
 
 
 def test_a_gradient_is_no_longer_than_allowed():
