@@ -158,9 +158,8 @@ def test_a_full_disk_ends_it_with_the_path_and_it_goes_on_when_there_is_room(unb
     assert_as_unbroken(project, unbroken)
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_another_number_of_workers_goes_on_in_mid_epoch(unbroken, tmp_path, before, after):
-    project = make(tmp_path, num_workers=before, checkpoint_steps=None)
+def change_workers(project, before, after):
+    """Train with one number of workers, stop in mid-epoch, and go on with another."""
     process = project.start("train", "-p", "toy", environment=with_failpoints(project, "worker 0, step 70=stop"))
     wait_until(lambda: struck(project))
     worker = next(child for child in children_of(process) if child.status() == psutil.STATUS_STOPPED)
@@ -171,8 +170,24 @@ def test_another_number_of_workers_goes_on_in_mid_epoch(unbroken, tmp_path, befo
     params = project.folder / "params.yaml"
     params.write_text(params.read_text().replace(f"num_workers: {before}", f"num_workers: {after}"))
     project.stages("train")
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_another_number_of_workers_goes_on_in_mid_epoch(unbroken, tmp_path, before, after):
+    project = make(tmp_path, num_workers=before, checkpoint_steps=None)
+    change_workers(project, before, after)
     for ours, theirs in zip(curve_of(project), curve_of(unbroken), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+def test_another_number_of_workers_that_reads_the_same_parts_in_float32_changes_no_bit(tmp_path):
+    whole, project = (
+        make(tmp_path / name, num_workers=1, accumulate=2, precision="float32", checkpoint_steps=None)
+        for name in ("whole", "changed")
+    )
+    whole.stages("train")
+    change_workers(project, 1, 2)
+    assert weights_of(project) == weights_of(whole)
 
 
 def test_a_loss_that_is_no_number_keeps_its_examples_and_names_the_last_checkpoint(tmp_path):
@@ -182,6 +197,17 @@ def test_a_loss_that_is_no_number_keeps_its_examples_and_names_the_last_checkpoi
     kept = next(project.folder.glob(".unroll/checkpoints/toy/*/diverged"))
     assert {"tensors.safetensors", "meta.json", "manifest.json"} == {path.name for path in kept.iterdir()}
     assert str(len(json.loads((kept / "meta.json").read_text())["examples"])) in err
+
+
+def test_memory_that_runs_out_once_is_told_and_changes_no_more_than_rounding(unbroken, tmp_path):
+    project = make(tmp_path)
+    out_of_memory = with_failpoints(project, "batch read@20=exhaust memory")
+    status, out, err = finish(project.start("train", "-p", "toy", environment=out_of_memory))
+    assert status == 0, err
+    told = " ".join(out.split())
+    assert "step 20: memory does not hold" in told and told.count("read again in 2 parts") == 1
+    for ours, theirs in zip(curve_of(project), curve_of(unbroken), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-9)
 
 
 def test_memory_that_runs_out_twice_ends_with_the_example_and_the_params_to_change(tmp_path):
