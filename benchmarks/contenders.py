@@ -4,12 +4,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from corpora import PlainFiles
 from processes import Event, events, lines, of_kind
+
+from pipeline.loop import has_bfloat16
 
 OURS, PLAIN, RANDOM, REFERENCE = "ours", "plain torch", "plain torch, random", "reference"
 OURS_LOW, PLAIN_LOW = f"{OURS}, bfloat16", f"{PLAIN}, bfloat16"
@@ -115,6 +118,11 @@ CONTENDERS: dict[str, Callable[[Place, Work], Outcome]] = {
     PLAIN_LOW: plain_low,
     RANDOM: plain_random,
 }
+
+
+def able(names: Iterable[str]) -> list[str]:
+    """Leave out who would multiply in bfloat16 where this processor does not."""
+    return [name for name in names if name not in (OURS_LOW, PLAIN_LOW) or has_bfloat16(torch.device("cpu"))]
 
 
 def _outcome(found: list[Event]) -> Outcome:

@@ -28,6 +28,7 @@ from contenders import (
     Outcome,
     Place,
     Work,
+    able,
     plain,
     reference,
     reference_script,
@@ -84,7 +85,7 @@ def measure_train(session: Session) -> Measured:
     speeds = Rows("Training, EWT tagger", "words/s")
     inference, memory = Rows("Inference from encoded words", "words/s"), Rows("Peak memory of all workers", "MB")
     first = Rows("From start to the first step", "s", digits=1)
-    names = CONTENDERS if session.is_full else (OURS, OURS_LOW, PLAIN)
+    names = able(CONTENDERS if session.is_full else (OURS, OURS_LOW, PLAIN))
     contenders = {name: partial(CONTENDERS[name], session.place, work) for name in names}
     if reference_script() and session.is_full:
         contenders[REFERENCE] = partial(reference, session.place, work)
@@ -166,7 +167,7 @@ def _speeds(session: Session, works: dict[str, Work], key: str) -> Measured:
         is_tagging = work.pipeline == "ewt"
         rows = Rows(title, "words/s" if is_tagging else "examples/s")
         cut = work if session.is_full or work.pipeline == "trec" else replace(work, steps=QUICK_STEPS)
-        contenders = {name: partial(CONTENDERS[name], session.place, cut) for name in (OURS, OURS_LOW, PLAIN)}
+        contenders = {name: partial(CONTENDERS[name], session.place, cut) for name in able((OURS, OURS_LOW, PLAIN))}
         for name, outcomes in session.interleave(contenders, session.rounds).items():
             for outcome in outcomes:
                 rows.add(name, [speed * (1 if is_tagging else outcome.examples_per_word) for speed in outcome.train])
@@ -182,7 +183,7 @@ def measure_accuracy(session: Session) -> Measured:
         rows = Rows(f"Validation accuracy after 5 epochs, {pipeline}", "%", digits=2)
         for seed in (1, 2, 3):
             work = Work(pipeline, epochs=5, seed=seed)
-            contenders = {name: partial(CONTENDERS[name], session.place, work) for name in (OURS, OURS_LOW, PLAIN)}
+            contenders = {name: partial(CONTENDERS[name], session.place, work) for name in able((OURS, OURS_LOW, PLAIN))}
             for name, outcomes in session.interleave(contenders, 1).items():
                 rows.add(name, [100 * outcomes[0].val[-1][1]])
         tables.append(rows)
