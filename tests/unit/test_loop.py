@@ -292,3 +292,11 @@ def test_a_further_targets_loss_is_a_mean_over_its_labels_times_its_weight(rate)
     expected = sums["label"] / train.lengths[rows].sum() + rate * sums["mood"] / len(rows)
     assert step.loss == pytest.approx(expected.item(), rel=1e-9)
     assert "mood_accuracy" in evaluate(network, val, None, CPU)
+
+
+@pytest.mark.parametrize(("num_neighbours", "num_parts"), [(1, 2), (4, 8)])
+def test_workers_of_one_machine_reckon_with_their_part_of_its_memory(monkeypatch, num_neighbours, num_parts):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
+    model = memory.MemoryModel(num_neighbours)
+    model.bytes_per_word = 10.0
+    assert model.num_parts(100, 1) == num_parts
