@@ -12,7 +12,7 @@ import torch
 from corpora import PlainFiles
 from processes import Event, events, lines, of_kind
 
-from pipeline.loop import has_bfloat16
+from pipeline.gradients import has_bfloat16
 
 OURS, PLAIN, RANDOM, REFERENCE = "ours", "plain torch", "plain torch, random", "reference"
 OURS_LOW, PLAIN_LOW = f"{OURS}, bfloat16", f"{PLAIN}, bfloat16"

@@ -218,8 +218,9 @@ class TrainConfig:
     """Of the arithmetic. With bfloat16 the kernels of recurrent layers multiply in it, on a CPU the LSTM's, on a GPU all; the
     weights and all else stay in float32."""
     accumulate: Positive = 1
-    """Parts in which a step is read, over all workers, adding up their gradients: less memory, the same result. On one machine
-    1, 2, 4, ... workers that read the same parts, such as 4, train the same weights to the last bit; 1 is a part per worker."""
+    """Parts in which a step is read, over all workers, adding up their gradients: less memory, the same result. Each worker reads
+    one at least, all as many. On one machine 1, 2, 4, ... workers that share the same parts, such as 4, train the same weights to
+    the last bit."""
     checkpoint_seconds: Annotated[float, Range(gt=0)] = 30.0
     """Longest time of training that an interruption may cost."""
     checkpoint_steps: Positive | None = None

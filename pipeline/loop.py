@@ -5,18 +5,16 @@ a step draws at random follows from the seed, the epoch and the step, so a train
 the steps that an unbroken one would have made.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from models.batch import Batch
 from models.config import MAIN
 from models.lengths import step_mask
 from models.network import Network
@@ -25,39 +23,17 @@ from pipeline.config import CAPITALISATION, TrainConfig
 from pipeline.errors import DivergedError, InfrastructureError
 from pipeline.examples import Examples
 from pipeline.failpoints import reach
-from pipeline.memory import MemoryModel, is_out_of_memory
+from pipeline.gradients import Gradients, next_part
 from pipeline.messages import EpochResult, StepResult
 from pipeline.optimizer import Optimizer
 from pipeline.spans import BioLabels
-from pipeline.world import Adder, World, sum_in_pairs
-
-logger = logging.getLogger(__name__)
-
-Part = TypeVar("Part", Share, Batch)
+from pipeline.world import Adder, World
 
 EVALUATION_TOKENS = 4096
 """Steps per batch where nothing is learnt, padding included."""
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 """Precision -> the type of the weights."""
-MATMUL_DTYPES = {"bfloat16": torch.bfloat16}
-"""Precision -> the type in which recurrent layers multiply while training, where it is another one."""
-
-
-def matmul_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """Give the type in which recurrent layers are to multiply, None for that of the weights, as where a device lacks the type."""
-    dtype = MATMUL_DTYPES.get(precision)
-    if dtype is None or has_bfloat16(device):
-        return dtype
-    logger.warning("train.precision is %s, in which this %s does not multiply; it trains in float32", precision, device.type)
-    return None
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Say whether a device multiplies in bfloat16 by itself; a processor without it has no kernel of an LSTM in it, either."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @dataclass
@@ -105,7 +81,6 @@ class Training:
 
     def __init__(self, network: Network, config: TrainConfig) -> None:
         self.network, self.config = network, config
-        self.matmul_dtype = matmul_dtype(config.precision, next(network.parameters()).device)
         self.optimizer = Optimizer(network, config)
         self.best = {name: value.clone() for name, value in network.state_dict().items()}
         self.progress = Progress()
@@ -157,7 +132,7 @@ def fit(
     network = training.network
     has_chars, has_capitalisation = network.inputs.chars is not None, CAPITALISATION in network.config.features
     train, val = (examples.only(chars=has_chars, capitalisation=has_capitalisation) for examples in (train, val))
-    adder, memory = Adder(world, hang_seconds), MemoryModel(world.num_neighbours)
+    adder, gradients = Adder(world, hang_seconds), Gradients(network, training.optimizer, config, device)
     while not progress.is_done:
         plan = plan_epoch(train.lengths, config.batch_tokens, config.seed, progress.epoch, config.batch_sequences)
         shares = training_shares(
@@ -172,10 +147,10 @@ def fit(
         )
         training.network.train()
         clock = _Clock()
-        while (share := _next(shares)) is not None:
+        while (share := next_part(shares)) is not None:
             rows = plan[progress.step]
             reach(f"worker {world.rank}, step {len(plan) * progress.epoch + progress.step}")
-            loss, is_stopped = _step(training, share, rows, len(plan), adder, memory, device, must_stop())
+            loss, is_stopped = _step(training, share, rows, len(plan), adder, gradients, device, must_stop())
             progress.step += 1
             clock.stop(int(train.lengths[rows].sum()))
             if is_stopped:
@@ -187,11 +162,6 @@ def fit(
         progress.seconds += clock.seconds
         yield _end_epoch(training, val, bio, device, clock.tokens_per_second)
     training.network.load_state_dict(training.best)
-
-
-def _next(parts: Iterator[Part]) -> Part | None:
-    with record_function("unroll: batch"):
-        return next(parts, None)
 
 
 class _Clock:
@@ -235,13 +205,13 @@ def _step(
     rows: Any,
     num_steps: int,
     adder: Adder,
-    memory: MemoryModel,
+    gradients: Gradients,
     device: torch.device,
     wants_stop: bool,
 ) -> tuple[float, bool]:
     """Make one update; returns the step's mean loss over all workers, and whether one of them wants to stop after it."""
     config, progress, optimizer = training.config, training.progress, training.optimizer
-    trouble = _add_gradients(training, share, memory, device)
+    trouble = gradients.make(share, _place(progress))
     optimizer.notes[1] = _FAILED if trouble is not None else float(wants_stop)
     with record_function("unroll: sum over workers"):
         adder.sum(optimizer.message)
@@ -267,72 +237,8 @@ _FAILED = 1e6
 """What a worker notes whose memory ran out; more than as many workers as there may be note that want to stop."""
 
 
-def _add_gradients(training: Training, share: Share, memory: MemoryModel, device: torch.device) -> str | None:
-    """Make the gradients of this worker's share of a step, in twice as many parts where memory does not do; else says why."""
-    num_parts = memory.num_parts(share.num_words, share.num_parts)
-    if _try_gradients(training, share, num_parts, memory, device):
-        return None
-    size = f"{len(share.rows)} examples of {share.num_words:,} words with padding"
-    logger.warning("%s: memory does not hold %s; read again in %d parts", _place(training.progress), size, 2 * num_parts)
-    if _try_gradients(training, share, 2 * num_parts, memory, device):
-        return None
-    longest = share.rows[share.examples.lengths[share.rows].argmax()]
-    return (
-        f"{_place(training.progress)}: memory does not hold {size}, not even in {2 * num_parts} parts; the longest is example "
-        f"{longest} of train, of {share.examples.lengths[longest]:,}; fix: lower train.batch_tokens, raise train.accumulate, or "
-        "cut long sequences with encode.max_length"
-    )
-
-
 def _place(progress: Progress) -> str:
     return f"epoch {progress.epoch + 1}, step {progress.step + 1}"
-
-
-def _try_gradients(training: Training, share: Share, num_parts: int, memory: MemoryModel, device: torch.device) -> bool:
-    """Make the gradients of a share that is read in so many parts; says whether memory held them."""
-    optimizer = training.optimizer
-    with record_function("unroll: word vectors"):
-        word_ids = None if share.word_ids is None else torch.from_numpy(share.word_ids)
-        vectors = optimizer.begin(word_ids)
-    try:
-        if len(share.rows) == 0:
-            return True
-        total = sum_in_pairs(_messages(training, share, num_parts, vectors, memory, device))
-        if total is not optimizer.message:
-            optimizer.message.copy_(total)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        return False
-    return True
-
-
-def _messages(
-    training: Training, share: Share, num_parts: int, vectors: Tensor | None, memory: MemoryModel, device: torch.device
-) -> Iterator[Tensor]:
-    """Make each part's message, its gradients and its loss, in the optimizer's room; where there are several, give copies."""
-    optimizer = training.optimizer
-    batches = share.batches(num_parts)
-    while (batch := _next(batches)) is not None:
-        reach("batch read")
-        with record_function("unroll: forward"), memory.measuring(batch.lengths.numel() * int(batch.lengths.max())):
-            loss = _mean_loss(training, replace(batch.to(device), word_vectors=vectors), share.num_targets)
-        with record_function("unroll: backward"):
-            loss.backward()
-        optimizer.notes[0] += loss.detach()
-        if num_parts == 1:
-            yield optimizer.message
-        else:
-            yield optimizer.message.clone()
-            optimizer.message.zero_()
-
-
-def _mean_loss(training: Training, batch: Batch, num_targets: dict[str, int]) -> Tensor:
-    """Give this worker's part of the step's loss: each target's sum over its labels in the whole step, weighted."""
-    network = training.network
-    logits = network(batch, training.matmul_dtype)
-    sums = network.loss_sums(logits, batch, training.config.label_smoothing)
-    return sum((sums[name] * (weight / num_targets[name]) for name, weight in network.weights.items()), start=torch.zeros(()))
 
 
 def _end_epoch(

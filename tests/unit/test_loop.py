@@ -14,7 +14,8 @@ from pipeline import failpoints, loop, memory
 from pipeline.batches import make_batch, plan_epoch, training_shares
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError, InfrastructureError
-from pipeline.loop import Training, evaluate, fit, has_bfloat16, learning_rate
+from pipeline.gradients import has_bfloat16
+from pipeline.loop import Training, evaluate, fit, learning_rate
 from pipeline.messages import EpochResult
 from pipeline.spans import BioLabels
 
@@ -187,7 +188,8 @@ def test_a_step_that_memory_does_not_hold_is_read_in_parts_and_says_so(monkeypat
 def test_a_step_that_memory_does_not_hold_in_parts_either_names_its_longest_example_and_the_params(monkeypatch):
     _with_failpoints(monkeypatch, "batch read@3=exhaust memory; batch read@4=exhaust memory")
     with pytest.raises(
-        InfrastructureError, match=r"step 3: .*the longest is example \d+ of train, of \d+; fix: lower train.batch_tokens"
+        InfrastructureError,
+        match=r"step 3: .*the longest is example \d+ of train, of \d+; fix: lower train.batch_tokens, raise train.accumulate to 4,",
     ):
         _trained()
 
