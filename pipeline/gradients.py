@@ -59,8 +59,8 @@ class Gradients:
             return None
         longest = share.rows[share.examples.lengths[share.rows].argmax()]
         return (
-            f"{place}: memory does not hold {size}, not even in {2 * num_parts} parts; the longest is example {longest} of train, "
-            f"of {share.examples.lengths[longest]:,}; fix: lower train.batch_tokens, raise train.accumulate to "
+            f"{place}: memory does not hold {size}, not even in {2 * num_parts} parts; the longest is example {longest} of "
+            f"train, of {share.examples.lengths[longest]:,}; fix: lower train.batch_tokens, raise train.accumulate to "
             f"{4 * num_parts * self._world.size}, or cut long sequences with encode.max_length"
         )
 

@@ -189,7 +189,7 @@ def test_a_step_that_memory_does_not_hold_in_parts_either_names_its_longest_exam
     _with_failpoints(monkeypatch, "batch read@3=exhaust memory; batch read@4=exhaust memory")
     with pytest.raises(
         InfrastructureError,
-        match=r"step 3: .*the longest is example \d+ of train, of \d+; fix: lower train.batch_tokens, raise train.accumulate to 4,",
+        match=r"step 3: .*is example \d+ of train, of \d+; fix: lower train.batch_tokens, raise train.accumulate to 4,",
     ):
         _trained()
 
