@@ -1,9 +1,9 @@
 """What more workers change, which is the time alone: losses and weights beside those of one worker, and examples per second.
 
-    python benchmarks/workers.py [--epochs 3] [--sentences 1500] [--rounds 5] [--sequences 32 64]
+    python benchmarks/workers.py [--pipeline ewt] [--epochs 3] [--sentences 1500] [--rounds 5] [--sequences 32 64]
 
-Trains the EWT tagger, all dropout on, in gloo processes of one thread each; for the table, its steps whole or in four parts
-that all numbers of workers share.
+Trains a pipeline of benchmarks/params.yaml, all dropout on, in gloo processes of one thread each; for the table, its steps
+whole or in four parts that all numbers of workers share.
 """
 
 import argparse
@@ -42,8 +42,8 @@ def worker(rank: int, world_size: int, options: argparse.Namespace, changes: dic
     """Train as one of several; the first writes every epoch's loss, score and seconds, and its weights."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world_size)
-    encoded = options.project / "data" / "ewt" / "encoded"
-    options.pipeline, options.cell, options.layers, options.seed, options.precision = "ewt", "lstm", 1, 1, "float32"
+    encoded = options.project / "data" / options.pipeline / "encoded"
+    options.cell, options.layers, options.seed, options.precision = "lstm", 1, 1, "float32"
     model, config = read_params(options)
     config = replace(config, **changes)
     sizes = Sizes.load(json.loads((encoded / "summary.json").read_text(encoding="utf-8"))["sizes"])
@@ -106,6 +106,7 @@ def race(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=ROOT / ".unroll" / "bench", help="where the corpora are kept")
+    parser.add_argument("--pipeline", default="ewt")
     for name, value in {"epochs": 3, "sentences": 1500, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--sequences", type=int, nargs="+", default=[32, 64, 128], help="of a step, over all workers")
