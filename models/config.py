@@ -207,6 +207,16 @@ def find_idle(config: ModelConfig, setting: Setting) -> Iterator[tuple[str, str]
             yield rule.key, rule.purpose
 
 
+def is_idle(key: str, config: ModelConfig, setting: Setting) -> bool:
+    """Say whether an option would do nothing in a network, whatever its value."""
+    return any(rule.key == key and not rule.applies(config, setting) for rule in _RULES)
+
+
+def rank(key: str) -> int:
+    """Say how late an option is to be chosen: after those that decide whether it does something."""
+    return [rule.key for rule in _RULES].index(key) + 1 if any(rule.key == key for rule in _RULES) else 0
+
+
 def drop_idle(config: ModelConfig, setting: Setting) -> ModelConfig:
     """Take out every option that would do nothing: for a sweep, which changes the options that others hang on."""
     while idle := dict(find_idle(config, setting)):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pipeline.environment import set_environment
 from pipeline.errors import ParamsError, UnrollError
 from pipeline.layout import Layout
 from pipeline.params import load_config
+from pipeline.sweep_checks import check_sweep
 
 INTERRUPTED = 130
 
@@ -102,14 +104,32 @@ def sweep(
     pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Default: sweep.pipeline.")] = None,
 ) -> None:
     """Search for the best network and register it. Example: `unroll sweep -p pos`"""
-    config, _ = load_config()
+    config, catalogue = load_config()
     if config.sweep is None:
         raise ParamsError("params.yaml:1:1: has no `sweep`; fix: add one, as the README shows")
-    name = pipeline or config.sweep.pipeline
-    _, _, params, corpus, layout = _pipeline(name)
+    chosen = replace(config.sweep, pipeline=pipeline or config.sweep.pipeline)
+    _, _, params, corpus, layout = _pipeline(chosen.pipeline)
+    wrong = [f"params.yaml: {'.'.join(it.keys)} {it.text}" for it in check_sweep(chosen, config, catalogue)]
+    if wrong:
+        raise ParamsError("\n".join(wrong))
     from pipeline import sweep as command
 
-    command.run(name, params, corpus.task, config.sweep, layout)
+    command.run(chosen.pipeline, params, corpus, chosen, config.scaling, layout)
+
+
+@app.command()
+def adopt(
+    pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Default: sweep.pipeline.")] = None,
+) -> None:
+    """Change params.yaml to the best network of the last sweep. Example: `unroll adopt -p pos`"""
+    config, _ = load_config()
+    name = pipeline or (config.sweep.pipeline if config.sweep else None)
+    if name is None:
+        raise ParamsError("params.yaml:1:1: has no `sweep`; fix: name the pipeline with -p")
+    _, _, _, _, layout = _pipeline(name)
+    from pipeline import adopt as command
+
+    command.run(layout)
 
 
 Rows = Annotated[int | None, typer.Option(min=1, help="Instead of what the encoded corpus has.")]

@@ -18,7 +18,6 @@ from pipeline.config import (
     Config,
     CorpusConfig,
     PipelineConfig,
-    SweepConfig,
     VectorsConfig,
 )
 
@@ -47,8 +46,6 @@ def check_params(config: Config, catalogue: Catalogue, tree: Any) -> Iterator[Co
     """
     for name in config.pipelines:
         yield from _check_pipeline(name, config, catalogue, tree)
-    if config.sweep is not None:
-        yield from _check_sweep(config.sweep, config, catalogue)
 
 
 def check_catalogue(catalogue: Catalogue) -> Iterator[Complaint]:
@@ -73,21 +70,26 @@ def _check_pipeline(name: str, config: Config, catalogue: Catalogue, params: Any
         hint = did_you_mean(pipeline.corpus, list(catalogue.corpora))
         yield Complaint((*at, "corpus"), f"is {pipeline.corpus!r}, which corpora.yaml does not have; {hint}")
         return
-    setting = Setting(corpus.task, corpus.is_numeric, pipeline.vectors is not None, tuple(corpus.columns.per_sequence))
+    setting = setting_for(pipeline, corpus)
     for key, text in find_clashes(pipeline.model, setting):
         yield Complaint((*at, "model", key), text)
-    yield from _check_columns(pipeline.model, corpus, (*at, "model"))
+    yield from check_columns(pipeline.model, corpus, (*at, "model"))
     for key, why in find_idle(pipeline.model, setting):
         yield Complaint((*at, "model", key), f"would do nothing here; it is for {why}; fix: leave it out")
     tree = params["pipelines"][name]
-    for section, key, why in _idle_elsewhere(pipeline, corpus):
+    for section, key, why in idle_elsewhere(pipeline, corpus):
         value = tree.get(section, {}).get(key) if section else tree.get(key)
         if value not in (None, 0, False):
             keys = (*at, section, key) if section else (*at, key)
             yield Complaint(keys, f"would do nothing here; it is for {why}; fix: leave it out")
 
 
-def _check_columns(model: ModelConfig, corpus: CorpusConfig, at: tuple[str, ...]) -> Iterator[Complaint]:
+def setting_for(pipeline: PipelineConfig, corpus: CorpusConfig) -> Setting:
+    """Say what a pipeline's network is for."""
+    return Setting(corpus.task, corpus.is_numeric, pipeline.vectors is not None, tuple(corpus.columns.per_sequence))
+
+
+def check_columns(model: ModelConfig, corpus: CorpusConfig, at: tuple[str, ...]) -> Iterator[Complaint]:
     """Find features and heads that name no column of the corpus."""
     per_token = list(corpus.columns.per_token)
     known = {"features": [CAPITALISATION, *per_token], "heads": [*per_token, *corpus.columns.per_sequence]}
@@ -100,7 +102,7 @@ def _check_columns(model: ModelConfig, corpus: CorpusConfig, at: tuple[str, ...]
         yield Complaint((*at, "heads", column), "is a feature, too: the network would read what it is to find; fix: choose one")
 
 
-def _idle_elsewhere(pipeline: PipelineConfig, corpus: CorpusConfig) -> Iterator[tuple[str, str, str]]:
+def idle_elsewhere(pipeline: PipelineConfig, corpus: CorpusConfig) -> Iterator[tuple[str, str, str]]:
     """Name the keys of other sections than `model` that do nothing in a pipeline: section, key, what they are for."""
     model, is_tagging = pipeline.model, corpus.task == "tagging"
     reads_words = not corpus.is_numeric and model.word_size > 0
@@ -121,18 +123,6 @@ def _idle_elsewhere(pipeline: PipelineConfig, corpus: CorpusConfig) -> Iterator[
     for applies, section, keys, purpose in rules:
         for key in keys if not applies else ():
             yield section, key, purpose
-
-
-def _check_sweep(sweep: SweepConfig, config: Config, catalogue: Catalogue) -> Iterator[Complaint]:
-    if sweep.pipeline not in config.pipelines:
-        hint = did_you_mean(sweep.pipeline, list(config.pipelines))
-        yield Complaint(("sweep", "pipeline"), f"is {sweep.pipeline!r}, which is no pipeline; {hint}")
-        return
-    corpus = catalogue.corpora.get(config.pipelines[sweep.pipeline].corpus)
-    if corpus is not None and sweep.space.pooling and corpus.task == "tagging":
-        yield Complaint(("sweep", "space", "pooling"), "would do nothing here; it is for classification; fix: leave it out")
-    if corpus is not None and sweep.space.char_hidden and corpus.is_numeric:
-        yield Complaint(("sweep", "space", "char_hidden"), "would do nothing here; it is for words; fix: leave it out")
 
 
 def _check_corpus(name: str, corpus: CorpusConfig) -> Iterator[Complaint]:

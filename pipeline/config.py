@@ -4,9 +4,9 @@ So the training loop runs where neither pydantic nor ruamel.yaml is installed; `
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from models.config import CellName, Count, ModelConfig, PoolingName, Positive, Range, Share, Task
+from models.config import Count, ModelConfig, Positive, Range, Share, Task
 
 Format = Literal["conllu", "columns", "csv", "tsv", "jsonl", "labelled-lines", "orange-tab", "sktime-ts"]
 VectorFormat = Literal["npy", "text", "word2vec"]
@@ -283,40 +283,44 @@ class ScalingConfig:
 
 @dataclass(frozen=True)
 class SweepSpace:
-    """What a sweep chooses from. A key left out stays as the pipeline has it."""
+    """What a sweep chooses from: for a key, a list of values or a range of numbers `{min: 5e-4, max: 5e-3, log: true}`.
+
+    A key left out stays as the pipeline has it. One that does nothing beside what else was chosen, such as `reset_after` beside
+    an LSTM, is not chosen at all.
+    """
 
     __pydantic_config__: ClassVar = _CHECKED
-    cell: tuple[CellName, ...] = ()
-    """Recurrent cells."""
     layers: tuple[Positive, ...] = ()
-    """Numbers of recurrent layers."""
-    hidden: tuple[Positive, ...] = ()
-    """Units per direction, the same in every layer."""
-    bidirectional: tuple[bool, ...] = ()
-    """One direction or both."""
-    char_hidden: tuple[Count, ...] = ()
-    """Units of the character network; 0 leaves characters out."""
-    pooling: tuple[PoolingName, ...] = ()
-    """Classification: what is taken from the outputs over time."""
-    lr: tuple[Annotated[float, Range(gt=0)], Annotated[float, Range(gt=0)]] | None = None
-    """Lowest and highest learning rate, drawn on a logarithmic scale."""
+    """Numbers of recurrent layers; all have one width. In place of `model.hidden`."""
+    units: tuple[Positive, ...] = ()
+    """Units per direction, the same in every layer. In place of `model.hidden`."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Any key of the pipeline's `model` -> its values or range."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Any key of the pipeline's `train` that changes what is trained -> its values or range."""
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """`make sweep`: Ray Tune with Optuna's TPE, and ASHA to stop what lags behind."""
+    """`make sweep`: many networks on Ray Tune, chosen and stopped by Optuna."""
 
     __pydantic_config__: ClassVar = _CHECKED
     pipeline: str
     """The pipeline whose params are searched."""
     trials: Positive = 8
-    """Networks to try."""
+    """Networks to try; raise it after a sweep and call it again, and it goes on."""
     epochs: Positive = 6
     """Epochs of a trial that is not stopped early."""
-    grace_epochs: Positive = 2
-    """Epochs that every trial is given."""
-    reduction: Annotated[int, Range(ge=2)] = 2
-    """At each rung one trial in so many goes on."""
+    searcher: Literal["tpe", "random", "grid"] = "tpe"
+    """`tpe` learns from the trials so far (Bergstra et al. 2011); `random`; `grid` takes every combination in turn."""
+    stopper: Literal["asha", "median", "none"] = "asha"
+    """What lags behind is stopped: below the best at rungs of epochs (`asha`, Li et al. 2018), below the `median`, or nothing."""
+    grace_epochs: Positive | None = None
+    """asha, median: epochs that every trial is given (null: 2, or all there are)."""
+    reduction: Annotated[int, Range(ge=2)] | None = None
+    """asha: at each rung one trial in so many goes on (null: 2)."""
+    max_failures: Count = 1
+    """How often a trial that failed is tried again, from its last checkpoint."""
     seed: Count = 1
     """Of the searcher."""
     space: SweepSpace = field(default_factory=SweepSpace)

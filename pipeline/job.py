@@ -66,17 +66,18 @@ def make_job(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, lay
     """
     encoded = check_manifest(layout.encoded_dir, fix=f"run `unroll encode -p {layout.pipeline}` again")
     check_fit(model, train, layout)
-    key, encoded_dir = _hash([asdict(model), asdict(train), encoded]), layout.encoded_dir.resolve()
+    key, encoded_dir = hash_of([asdict(model), asdict(train), encoded]), layout.encoded_dir.resolve()
     work_dir = (layout.checkpoint_dir / key).resolve()
     checkpoints, address = str(work_dir), str(encoded_dir)
     if scaling.storage is not None:
         storage = scaling.storage if "://" in scaling.storage else Path(scaling.storage).resolve()
         checkpoints = join(storage, "checkpoints", layout.pipeline, key)
-        address = join(storage, "encoded", _hash(encoded))
+        address = join(storage, "encoded", hash_of(encoded))
     return Job(model, train, key, encoded_dir, address, checkpoints, work_dir, scaling.cpus_per_worker, scaling.hang_seconds)
 
 
-def _hash(content: Any) -> str:
+def hash_of(content: Any) -> str:
+    """Give a short hash of plain data."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

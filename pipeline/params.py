@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 from pipeline.checks import check_catalogue, check_params, did_you_mean
 from pipeline.config import Catalogue, Config
 from pipeline.errors import ParamsError
+from pipeline.sweep_checks import check_sweep
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -152,6 +153,9 @@ def _across(
     config: Config, params: Any, params_path: Path, catalogue: Catalogue, corpora: Any, corpora_path: Path
 ) -> list[Problem]:
     """Check what one dataclass alone can not."""
-    placed = [(params_path, params, complaint) for complaint in check_params(config, catalogue, params)]
+    complaints = list(check_params(config, catalogue, params))
+    if config.sweep is not None and not complaints:  # a sweep is as sound as the pipeline that it searches
+        complaints += check_sweep(config.sweep, config, catalogue)
+    placed = [(params_path, params, complaint) for complaint in complaints]
     placed += [(corpora_path, corpora, complaint) for complaint in check_catalogue(catalogue)]
     return [Problem(path, *_position(tree, it.keys), f"{'.'.join(it.keys)} {it.text}") for path, tree, it in placed]

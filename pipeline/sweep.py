@@ -1,251 +1,182 @@
-"""Many trainings, one winner: Ray Tune over the networks that params.yaml's `sweep` names, Optuna choosing, ASHA stopping.
+"""Many trainings, one winner: trials of the networks that params.yaml's `sweep` names, and the best of them registered.
 
 The driver alone writes to MLflow: a parent run, and a child per trial. The best trial that ran to its end is evaluated on
-the test split, gated and registered like any other model, and its params are offered as a change to params.yaml.
+the test split, gated and registered like any other model, and its params are offered as a change to params.yaml, which
+`unroll adopt` makes. A sweep that was stopped or killed goes on when it is called again.
 """
 
 import json
-import math
+import secrets
 import shutil
 import sys
+import time
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-import ray
-import torch
-from ray import tune
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 from rich.table import Table
-from ruamel.yaml import YAML
 
-from models.config import Task, drop_idle
 from pipeline import evaluate, register
-from pipeline.cluster import connected
-from pipeline.config import PipelineConfig, ScalingConfig, SweepConfig, SweepSpace
-from pipeline.errors import InfrastructureError, ParamsError
-from pipeline.job import FINAL, Job, make_job, setting_of
+from pipeline.adopt import Proposal
+from pipeline.cluster import connected, preflight
+from pipeline.config import CorpusConfig, PipelineConfig, ScalingConfig, SweepConfig
+from pipeline.errors import InfrastructureError, StoppedError
+from pipeline.job import Job, hash_of, make_job
 from pipeline.layout import Layout
-from pipeline.messages import EpochResult, Message
+from pipeline.space import SECTIONS, Chosen, Space
+from pipeline.storage import join
+from pipeline.study import Study
 from pipeline.tracking import Run, git_commit
-from pipeline.train import write_model
-from pipeline.worker import train_worker
+from pipeline.train import alone, publish, write_model
+from pipeline.trials import Ledger, Trial
+from pipeline.tuning import Place, Trials, search
 
-_MODEL_KEYS = ("cell", "bidirectional", "char_hidden", "pooling")
+_FREE = ("trials", "max_failures")
+"""Keys of `sweep` that may change while the same sweep goes on."""
 
 
-def run(name: str, pipeline: PipelineConfig, task: Task, config: SweepConfig, layout: Layout) -> None:
-    """Search, register the best, and print the change to params.yaml.
+def run(
+    name: str, pipeline: PipelineConfig, corpus: CorpusConfig, config: SweepConfig, scaling: ScalingConfig, layout: Layout
+) -> None:
+    """Search, register the best, and print the change to params.yaml; go on where an earlier call was ended.
 
     Raises:
-        ParamsError: the space is empty or asks for what the task does not have.
-        InfrastructureError: no trial came to its end.
+        InfrastructureError: no trial came to its end, or another process runs this sweep.
+        StoppedError: a person stopped it, and it goes on when it is run again.
     """
-    if not any(asdict(config.space).values()):
-        raise ParamsError("params.yaml: sweep.space is empty; nothing to choose from; fix: name a key, such as cell: [lstm, gru]")
-    if task == "tagging" and config.space.pooling:
-        raise ParamsError("params.yaml: sweep.space.pooling is for classification; fix: leave it out for a tagger")
-    train = replace(pipeline.train, epochs=config.epochs)
-    folder = (layout.work_dir / "sweeps" / name).resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    base = make_job(pipeline.model, train, ScalingConfig(), layout)
-    parent = Run.start(name, f"{name}-sweep", asdict(config), {"pipeline": name, "git_commit": git_commit(), "kind": "sweep"})
-    children = Children(name, parent, base, folder, config.trials)
-    try:
-        with connected():
-            _search(base, config, folder, children)
-        rows = list(children.rows.values())
-        best = _best(rows)
-        job = job_of(base, best["config"], folder, best["trial_id"])
-        _show(rows, train.monitor)
-        _register(name, pipeline, task, job, children.runs[best["trial_id"]], layout)
-        parent.log({"best/score": best["score"]})
-        parent.tag({"best_trial": best["trial_id"], "best_params": json.dumps(_changes(base, job))})
-        parent.end()
-    except BaseException as error:
-        parent.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    print(f"\nthe best network as a change to params.yaml, under pipelines.{name}:\n")
-    YAML().dump(_changes(base, job), sys.stdout)
+    base = make_job(pipeline.model, replace(pipeline.train, epochs=config.epochs), scaling, layout)
+    key = hash_of([{k: value for k, value in asdict(config).items() if k not in _FREE}, base.key])
+    folder = (layout.work_dir / "sweeps" / name / key).resolve()
+    home = str(folder) if scaling.storage is None else join(scaling.storage, "sweeps", name, key)
+    place = Place(base, Space.of(config.space, pipeline, corpus), home)
+    with alone(folder):
+        ledger = Ledger(folder)
+        tracked = _Tracked(name, place, config, ledger)
+        try:
+            _run_trials(place, config, ledger, tracked, folder, scaling)
+            best = _best(ledger)
+            job = place.job(best.number, best.chosen)
+            changes = _changes(pipeline, job)
+            _show(ledger, base.train.monitor)
+            if ledger.facts.get("registered") != best.number:
+                _register(name, pipeline, corpus, job, tracked.child(best), replace(layout, data_dir=folder / "data"))
+                ledger.note(registered=best.number)
+            tracked.parent.log({"best/score": best.best or 0.0})
+            tracked.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(changes)})
+            tracked.parent.end()
+        except BaseException as error:
+            tracked.parent.end("KILLED" if isinstance(error, KeyboardInterrupt | StoppedError) else "FAILED")
+            raise
+    Proposal(name, changes).save(layout)
+    print(f"\nthe best network as a change to params.yaml, which `unroll adopt -p {name}` makes:\n")
+    Proposal(name, changes).show(sys.stdout)
 
 
-def job_of(base: Job, chosen: dict[str, Any], folder: Path, trial_id: str) -> Job:
-    """Apply one sample of the space to the pipeline's own params."""
-    model, train = base.model, base.train
-    model = replace(model, **{key: chosen[key] for key in _MODEL_KEYS if key in chosen})
-    layers, hidden = chosen.get("layers", len(model.hidden)), chosen.get("hidden", model.hidden[0])
-    if "layers" in chosen or "hidden" in chosen:
-        model = replace(model, hidden=(hidden,) * layers)
-    model = drop_idle(model, setting_of(base.encoded_dir))  # what hangs on a choice that was not made
-    if "lr" in chosen:
-        train = replace(train, lr=float(f"{chosen['lr']:.3g}"))  # a number that a person would write
-    return replace(base, model=model, train=train, key=trial_id, checkpoints=str(folder / trial_id))
+class _Tracked:
+    """The runs of a sweep: taken up where they are there, by their tags, so that none is begun twice."""
+
+    def __init__(self, name: str, place: Place, config: SweepConfig, ledger: Ledger) -> None:
+        if "token" not in ledger.facts:
+            ledger.note(token=secrets.token_hex(6))
+        self._name, self._place, self._token = name, place, ledger.facts["token"]
+        self.parent = self._taken_up(f"{name}-sweep", asdict(config), {"kind": "sweep"}, None)
+
+    def child(self, trial: Trial) -> Run:
+        """Give the run of a trial."""
+        job = self._place.job(trial.number, trial.chosen)
+        return self._taken_up(f"trial-{trial.number}", job.params, {"trial": str(trial.number)}, self.parent.run_id)
+
+    def _taken_up(self, title: str, params: dict[str, Any], tags: dict[str, str], parent: str | None) -> Run:
+        tags = {**tags, "sweep": self._token}
+        further = {"pipeline": self._name, "git_commit": git_commit()}
+        return Run.find_tagged(self._name, tags) or Run.start(self._name, title, params, tags | further, parent)
 
 
-def space_of(space: SweepSpace) -> dict[str, optuna.distributions.BaseDistribution]:
-    """Turn the space of params.yaml into what Optuna draws from."""
-    drawn: dict[str, optuna.distributions.BaseDistribution] = {
-        key: optuna.distributions.CategoricalDistribution(values)
-        for key, values in asdict(space).items()
-        if key != "lr" and values
-    }
-    if space.lr is not None:
-        drawn["lr"] = optuna.distributions.FloatDistribution(*space.lr, log=True)
-    return drawn
+def _run_trials(
+    place: Place, config: SweepConfig, ledger: Ledger, tracked: _Tracked, folder: Path, scaling: ScalingConfig
+) -> None:
+    """Run those that are not at their end."""
+    ended = [trial for trial in ledger.trials.values() if trial.state != "running"]
+    begun = [trial.number for trial in ledger.trials.values() if trial.state == "running"]
+    numbers = begun + list(range(len(ledger.trials) + 1, config.trials + 1))
+    if not numbers:
+        return
+    if ledger.trials:
+        _console().print(f"goes on after {len(ended)} of {config.trials} trials; {len(begun)} had begun")
+    study = Study(place.space, config, ended)
+    trials = Trials(place, ledger, study, tracked.child, _Teller(len(ended), config.trials))
+    with connected(least_cpus=place.base.num_threads):
+        preflight(scaling.storage or place.base.encoded.rpartition("/")[0])
+        publish(place.base)
+        search(trials, numbers, place, config, folder)
+    if any(trial.state == "running" for trial in ledger.trials.values()):
+        raise StoppedError("the sweep was stopped; run it again to go on")
 
 
-class Children(tune.Callback):
-    """Tracks and shows every trial, from the driver: one child run each, ended FINISHED also where ASHA stopped it.
+class _Teller:
+    """Tells of each trial that ends, and how long the rest will take."""
 
-    Attributes:
-        rows: trial id -> its params, best score, epochs and state.
-        runs: trial id -> its run.
-    """
+    def __init__(self, num_ended: int, num_trials: int) -> None:
+        self._num_before, self._num_ended, self._num_trials, self._begun = num_ended, num_ended, num_trials, time.monotonic()
 
-    def __init__(self, name: str, parent: Run, base: Job, folder: Path, num_trials: int) -> None:
-        self._name, self._parent, self._base, self._folder, self._num_trials = name, parent, base, folder, num_trials
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.runs: dict[str, Run] = {}
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Begin a child run."""
-        if trial.trial_id in self.runs:
-            return
-        job = job_of(self._base, trial.config, self._folder, trial.trial_id)
-        params = {"model": asdict(job.model), "train": asdict(job.train)}
-        tags = {"pipeline": self._name, "trial": trial.trial_id}
-        self.runs[trial.trial_id] = Run.start(self._name, f"trial-{len(self.runs) + 1}", params, tags, self._parent.run_id)
-        self.rows[trial.trial_id] = {
-            "trial_id": trial.trial_id,
-            "config": trial.config,
-            "score": -math.inf,
-            "epochs": 0,
-            "state": "running",
-        }
-
-    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any) -> None:
-        """Track one epoch."""
-        row = self.rows[trial.trial_id]
-        row["score"], row["epochs"] = max(row["score"], result["score"]), result["epoch"]
-        self.runs[trial.trial_id].log(result["metrics"], step=result["epoch"])
-
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End a child run."""
-        self._end(trial, "FINISHED")
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """End the child run of a trial that failed; the others go on."""
-        self._end(trial, "FAILED")
-
-    def _end(self, trial: Trial, status: str) -> None:
-        row = self.rows[trial.trial_id]
-        is_whole = (self._folder / trial.trial_id / FINAL).exists()
-        row["state"] = "failed" if status == "FAILED" else "finished" if is_whole else "stopped early"
-        self.runs[trial.trial_id].log({"best/score": row["score"]})
-        self.runs[trial.trial_id].tag({"trial_state": row["state"]})
-        self.runs[trial.trial_id].end(status)
-        ended = sum(other["state"] != "running" for other in self.rows.values())
-        chosen = ", ".join(f"{key} {_short(value)}" for key, value in row["config"].items())
-        _console().print(
-            f"trial {ended} of {self._num_trials} {row['state']} after {row['epochs']} epochs, best {row['score']:.4f}: {chosen}",
-            soft_wrap=True,
-        )
+    def __call__(self, trial: Trial) -> None:
+        self._num_ended += 1
+        each = (time.monotonic() - self._begun) / (self._num_ended - self._num_before)
+        left = each * (self._num_trials - self._num_ended) / 60
+        score = "no score" if trial.best is None else f"best {trial.best:.4f}"
+        text = f"trial {trial.number} {trial.state} after {len(trial.scores)} epochs, {score}: {_told(trial.chosen)}"
+        text += f"; {self._num_ended} of {self._num_trials} ended, about {left:.0f} min left" if left else ""
+        _console().print(text + (f"\n  {trial.problem.splitlines()[-1]}" if trial.problem else ""), soft_wrap=True)
 
 
-def _search(base: Job, config: SweepConfig, folder: Path, children: Children) -> None:
-    """Run every trial; `children` knows afterwards what came of each."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=config.seed, multivariate=True)
-    scheduler = ASHAScheduler(
-        time_attr="epoch",
-        metric="score",
-        mode="max",
-        max_t=config.epochs,
-        grace_period=min(config.grace_epochs, config.epochs),
-        reduction_factor=config.reduction,
-    )
-    use_gpu = ray.cluster_resources().get("GPU", 0) >= 1
-    tuner = tune.Tuner(
-        tune.with_resources(partial(_trial, base=base, folder=folder), {"cpu": 1, "gpu": 1} if use_gpu else {"cpu": 1}),
-        tune_config=tune.TuneConfig(
-            num_samples=config.trials,
-            search_alg=OptunaSearch(space=space_of(config.space), metric="score", mode="max", sampler=sampler),
-            scheduler=scheduler,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0, callbacks=[children]),
-    )
-    tuner.fit()
-
-
-def _trial(chosen: dict[str, Any], *, base: Job, folder: Path) -> None:
-    """Train one sample of the space, in a process of its own."""
-    job = job_of(base, chosen, folder, tune.get_context().get_trial_id())
-
-    held: list[EpochResult] = []
-
-    def report(result: Message) -> None:
-        if isinstance(result, EpochResult) and result.is_last:
-            held.append(result)  # a report may end the trial, which has not saved its weights yet
-        elif isinstance(result, EpochResult):
-            _report(result, job.train.monitor)
-
-    train_worker(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), report)
-    for result in held:
-        _report(result, job.train.monitor)
-
-
-def _report(result: EpochResult, monitor: str) -> None:
-    score = -result.metrics["val/loss"] if monitor == "loss" else result.metrics[f"val/{monitor}"]
-    tune.report({"score": score, "epoch": result.epoch, "metrics": result.metrics})
-
-
-def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    whole = [row for row in rows if row["state"] == "finished"]
+def _best(ledger: Ledger) -> Trial:
+    whole = [trial for trial in ledger.trials.values() if trial.state == "finished"]
     if not whole:
         raise InfrastructureError("no trial of the sweep came to its end; fix: see each trial's error in its run in MLflow")
-    return max(whole, key=lambda row: row["score"])
+    return max(whole, key=lambda trial: (trial.best, -trial.number))
 
 
-def _register(name: str, pipeline: PipelineConfig, task: Task, job: Job, tracked: Run, layout: Layout) -> None:
+def _register(name: str, pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked: Run, own: Layout) -> None:
     """Take the best trial's model through evaluate and register, in a folder beside the pipeline's own."""
-    own = replace(layout, data_dir=Path(job.checkpoints) / "data")
+    shutil.rmtree(own.data_dir, ignore_errors=True)
     own.prepared_dir.parent.mkdir(parents=True)
-    own.prepared_dir.symlink_to(layout.prepared_dir.resolve())
+    own.prepared_dir.symlink_to(replace(own, data_dir=Layout(name).data_dir).prepared_dir.resolve())
     write_model(job, tracked, own.model_dir)
-    evaluate.run(task, own)
-    register.run(task, pipeline.corpus, pipeline.register, own)
+    evaluate.run(corpus.task, own)
+    register.run(corpus.task, pipeline.corpus, pipeline.register, own)
+    tracked.end()
 
 
-def _changes(base: Job, job: Job) -> dict[str, Any]:
+def _changes(pipeline: PipelineConfig, job: Job) -> dict[str, dict[str, Any]]:
     """Name the keys in which a trial differs from the pipeline's own params."""
-    pairs = {section: (asdict(getattr(base, section)), asdict(getattr(job, section))) for section in ("model", "train")}
-    changed = {section: {k: _plain(v) for k, v in new.items() if v != old[k]} for section, (old, new) in pairs.items()}
-    changed["train"].pop("epochs", None)
+    changed = {}
+    for section in SECTIONS:
+        old, new = asdict(getattr(pipeline, section)), asdict(getattr(job, section))
+        changed[section] = {k: list(v) if isinstance(v, tuple) else v for k, v in new.items() if v != old[k]}
     return {section: keys for section, keys in changed.items() if keys}
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _told(chosen: Chosen) -> str:
+    return ", ".join(f"{name.rpartition('.')[2]} {_short(value)}" for name, value in chosen.items())
 
 
 def _short(value: Any) -> str:
-    return f"{value:.2g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _show(rows: list[dict[str, Any]], monitor: str) -> None:
+def _show(ledger: Ledger, monitor: str) -> None:
     table = Table(title="trials, best first")
-    keys = list(rows[0]["config"])
-    for heading in ("rank", f"val/{monitor}", "epochs", "state", *keys):
-        table.add_column(heading, justify="left" if heading in keys else "right")
-    for rank, row in enumerate(sorted(rows, key=lambda row: -row["score"]), start=1):
-        chosen = [_short(row["config"][key]) for key in keys]
-        table.add_row(str(rank), f"{row['score']:.4f}", str(row["epochs"]), row["state"], *chosen)
+    trials = sorted(ledger.trials.values(), key=lambda trial: (trial.best is None, -(trial.best or 0.0)))
+    keys = list(dict.fromkeys(name for trial in trials for name in trial.chosen))
+    for heading in ("rank", "trial", f"val/{monitor}", "epochs", "seconds", "state"):
+        table.add_column(heading, justify="left" if heading == "state" else "right")
+    for name in keys:
+        table.add_column(name.rpartition(".")[2])
+    for rank, trial in enumerate(trials, start=1):
+        score = "" if trial.best is None else f"{trial.best:.4f}"
+        chosen = [_short(trial.chosen[name]) if name in trial.chosen else "" for name in keys]
+        table.add_row(str(rank), str(trial.number), score, str(len(trial.scores)), f"{trial.seconds:.0f}", trial.state, *chosen)
     _console().print(table)
 
 

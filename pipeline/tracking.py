@@ -93,6 +93,14 @@ class Run:
         client.update_run(run_id, status="RUNNING")
         return cls(run_id)
 
+    @classmethod
+    def find_tagged(cls, experiment: str, tags: Mapping[str, str]) -> "Run | None":
+        """Take up the run of an experiment that has all of these tags; None where there is none."""
+        found = _client().get_experiment_by_name(experiment)
+        condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        runs = [] if found is None else _client().search_runs([found.experiment_id], condition, max_results=1)
+        return cls.find(runs[0].info.run_id) if runs else None
+
     def steps(self, metric: str) -> set[int]:
         """Give the steps at which a metric was logged."""
         return {int(point.step) for point in _client().get_metric_history(self.run_id, metric)}

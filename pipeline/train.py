@@ -52,7 +52,7 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     job = make_job(model, train, scaling, layout)
     store = open_store(job.checkpoints)
     with ExitStack() as stack:
-        stack.enter_context(_alone(job))
+        stack.enter_context(alone(job.work_dir))
         progress = _progress(store)
         stop = stack.enter_context(Stop())
         training, channel = (None, None) if FINAL in store.names() else _start(job, scaling, stack)
@@ -118,16 +118,16 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def _alone(job: Job) -> Iterator[None]:
-    """Hold the training's folder against a second process that would train the same: a lock that goes with this process."""
-    job.work_dir.mkdir(parents=True, exist_ok=True)
-    with (job.work_dir / "lock").open("a+", encoding="utf-8") as file:
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a training's folder against a second process that would train the same: a lock that goes with this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
             raise InfrastructureError(
-                f"{job.work_dir}: process {file.read()} trains this already; fix: wait for it, or end it; then run again"
+                f"{folder}: process {file.read()} trains this already; fix: wait for it, or end it; then run again"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -160,13 +160,13 @@ def _start(job: Job, scaling: ScalingConfig, stack: ExitStack) -> "tuple[Future[
         preflight(scaling.storage or job.encoded.rpartition("/")[0])
         trainer = importing.result()
     channel = FileChannel(job.work_dir) if is_private() else ActorChannel()
-    _publish(job)
+    publish(job)
     training: Future[None] = Future()
     Thread(target=_fulfil, args=(training, trainer.fit, job, scaling, channel), daemon=True).start()
     return training, channel
 
 
-def _publish(job: Job) -> None:
+def publish(job: Job) -> None:
     """Lay the encoded corpus where all workers see it, unless it is there."""
     parent, _, name = job.encoded.rpartition("/")
     store = open_store(parent)

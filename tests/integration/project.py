@@ -101,3 +101,19 @@ class Project:
     def metric_steps(self, run_id, metric):
         client = self.client()
         return client.get_run(run_id).info.status, [point.step for point in client.get_metric_history(run_id, metric)]
+
+
+def swept_project(folder, **sweep):
+    """Make a project that is ready to be swept."""
+    project = Project(folder, sweep={"pipeline": "toy", **sweep})
+    project.stages("fetch", "prepare", "encode")
+    return project
+
+
+def sweep_runs(project):
+    """Give the runs of the only sweep, the parent and its children in the order of trials."""
+    client = project.client()
+    runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    (parent,) = (run for run in runs if run.data.tags.get("kind") == "sweep")
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    return parent, sorted(children, key=lambda run: int(run.data.tags["trial"]))

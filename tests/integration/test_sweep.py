@@ -1,42 +1,41 @@
 """A sweep as a user calls it: a parent run, a child per trial, whatever became of it, and the best in the registry."""
 
 import pytest
-from project import Project
+from project import sweep_runs, swept_project
+from ruamel.yaml import YAML
 
-SPACE = {"cell": ["lstm", "simple_rnn"], "hidden": [4, 16], "lr": [1e-5, 0.05]}
-SWEEP = {"pipeline": "toy", "trials": 5, "epochs": 4, "grace_epochs": 1, "space": SPACE}
+from pipeline.params import load_config
+
+SPACE = {
+    "units": [4, 16],
+    "model": {"cell": ["lstm", "simple_rnn"], "activation": ["tanh", "relu"]},
+    "train": {"lr": {"min": 1e-5, "max": 0.05, "log": True}},
+}
+SWEEP = {"trials": 5, "epochs": 4, "grace_epochs": 1, "searcher": "random", "seed": 8, "space": SPACE}
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A project after `unroll sweep`, and what was printed."""
-    project = Project(tmp_path_factory.mktemp("swept"), sweep=SWEEP)
-    project.stages("fetch", "prepare", "encode")
+    project = swept_project(tmp_path_factory.mktemp("swept"), **SWEEP)
     return project, project.run("sweep")
 
 
-def _runs(client):
-    runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
-    (parent,) = (run for run in runs if run.data.tags.get("kind") == "sweep")
-    return parent, [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-
-
 def test_every_trial_is_a_finished_child_of_the_sweeps_run(swept):
-    parent, children = _runs(swept[0].client())
-    assert len(children) == SWEEP["trials"]
+    parent, children = sweep_runs(swept[0])
+    assert [run.data.tags["trial"] for run in children] == ["1", "2", "3", "4", "5"]
     assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
 
 
 def test_a_trial_that_lags_behind_is_stopped_early(swept):
-    _, children = _runs(swept[0].client())
-    ended = [(run.data.tags["trial_state"], int(run.data.metrics["epoch"])) for run in children]
+    ended = [(run.data.tags["trial_state"], int(run.data.metrics["epoch"])) for run in sweep_runs(swept[0])[1]]
     assert {state for state, _ in ended} == {"finished", "stopped early"}
     assert all((state == "finished") == (epoch == SWEEP["epochs"]) for state, epoch in ended)
 
 
 def test_the_best_whole_trial_is_registered_with_its_test_score(swept):
     client = swept[0].client()
-    parent, children = _runs(client)
+    parent, children = sweep_runs(swept[0])
     best = max(
         (run for run in children if run.data.tags["trial_state"] == "finished"), key=lambda r: r.data.metrics["best/score"]
     )
@@ -45,9 +44,35 @@ def test_the_best_whole_trial_is_registered_with_its_test_score(swept):
     assert f"{best.data.metrics['test/accuracy']:.4f}" == version.tags["test_accuracy"]
 
 
-def test_the_best_is_offered_as_a_change_to_params(swept):
-    assert "under pipelines.toy" in swept[1] and "lr:" in swept[1].split("under pipelines.toy")[1]
-
-
 def test_a_sweep_leaves_the_pipelines_own_files_alone(swept):
     assert {path.name for path in (swept[0].folder / "data" / "toy").iterdir()} == {"raw", "prepared", "encoded"}
+
+
+def test_a_sweep_called_again_runs_what_is_new_alone_and_its_best_is_adopted(swept):
+    project, _ = swept
+    params = YAML().load(project.folder / "params.yaml")
+    params["sweep"]["trials"] = 6
+    YAML().dump(params, project.folder / "params.yaml")
+    project.run("sweep")
+    again = project.run("sweep")
+    assert len(sweep_runs(project)[1]) == 6 and "6 of 6" not in again
+    printed = project.run("adopt")
+    best = sweep_runs(project)[0].data.tags["best_trial"]
+    chosen = next(run for run in sweep_runs(project)[1] if run.data.tags["trial"] == best)
+    config, _ = load_config(project.folder / "params.yaml", project.folder / "corpora.yaml")
+    adopted = config.pipelines["toy"]
+    assert [str(adopted.train.lr), str(adopted.train.epochs)] == [chosen.data.params[f"train.{k}"] for k in ("lr", "epochs")]
+    assert str(list(adopted.model.hidden)) == chosen.data.params["model.hidden"] and "+      lr:" in printed
+
+
+def test_a_trial_that_fails_is_told_and_harms_no_other(tmp_path):
+    space = {"train": {"lr": [0.02, 1e300]}}
+    options = {"trials": 2, "searcher": "grid", "stopper": "none", "epochs": 1, "max_failures": 0}
+    project = swept_project(tmp_path, **options, space=space)
+    printed = project.run("sweep")
+    _, children = sweep_runs(project)
+    assert [(run.data.tags["trial_state"], run.info.status) for run in children] == [
+        ("finished", "FINISHED"),
+        ("failed", "FAILED"),
+    ]
+    assert "trial 2 failed" in printed and "lower train.lr" in children[1].data.tags["problem"]

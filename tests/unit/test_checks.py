@@ -133,14 +133,6 @@ def test_options_that_fit_are_taken(tmp_path, corpus, model):
 
 
 @pytest.mark.parametrize(
-    ("corpus", "space", "key"), [("tags", "pooling: [max]", "pooling"), ("series", "char_hidden: [5]", "char_hidden")]
-)
-def test_a_sweep_over_what_would_do_nothing_is_an_error(tmp_path, corpus, space, key):
-    sweep = f"sweep: {{pipeline: mine, space: {{{space}}}}}"
-    assert any(f"sweep.space.{key} would do nothing here" in problem for problem in problems(tmp_path, corpus, sweep=sweep))
-
-
-@pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("format: csv", "format: labelled-lines", None),

@@ -1,0 +1,213 @@
+"""A sweep's trials on Ray Tune, which starts them where there is room; which to start and which to stop is the study's to say.
+
+Tune keeps nothing that is needed again: every trial stands in the ledger, and its training in checkpoints of its own, from which
+it goes on in whichever process takes it up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.experiment import Trial as Placed
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from pipeline.config import SweepConfig
+from pipeline.job import FINAL, Job
+from pipeline.messages import EpochResult, Message
+from pipeline.space import Chosen, Space
+from pipeline.storage import join, open_store
+from pipeline.study import Study
+from pipeline.tracking import Run
+from pipeline.trials import Ledger, Trial
+from pipeline.worker import train_worker
+
+_EPOCH_METRIC = "train/loss"
+_METRICS = "metrics/"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What all trials share: plain data that is sent to their processes.
+
+    Attributes:
+        base: the training of the pipeline as it stands, with the sweep's epochs.
+        space: what is chosen from.
+        home: the address under which each trial has its checkpoints.
+    """
+
+    base: Job
+    space: Space
+    home: str
+
+    def job(self, number: int, chosen: Chosen) -> Job:
+        """Describe the training of one sample."""
+        applied = self.space.apply(chosen)
+        train = replace(applied.train, epochs=self.base.train.epochs)
+        checkpoints = join(self.home, str(number))
+        return replace(self.base, model=applied.model, train=train, key=f"{self.base.key}-{number}", checkpoints=checkpoints)
+
+
+class Trials(tune.Callback):
+    """Knows every trial, in the driver: keeps it, tracks it and tells of it.
+
+    Args:
+        place: where trials run.
+        ledger: what is known of them on disk.
+        study: what chooses and stops them.
+        begin_run: takes up or begins the tracked run of a trial.
+        tell: shows how a trial ended.
+    """
+
+    def __init__(
+        self, place: Place, ledger: Ledger, study: Study, begin_run: Callable[[Trial], Run], tell: Callable[[Trial], None]
+    ) -> None:
+        self._place, self._ledger, self._study, self._begin_run, self._tell = place, ledger, study, begin_run, tell
+        self._runs: dict[int, Run] = {}
+        self._tracked: dict[int, set[int]] = {}
+
+    def begin(self, number: int) -> Trial | None:
+        """Take a trial up again, or choose a new one; None where nothing is left to choose."""
+        known = self._ledger.trials.get(number)
+        if known is not None:
+            self._study.take_up(known)
+            return known
+        chosen = self._study.ask(number)
+        if chosen is None:
+            return None
+        trial = Trial(number, chosen)
+        self._ledger.keep(trial)
+        return trial
+
+    def take(self, number: int, result: dict[str, Any]) -> bool:
+        """Take an epoch's result, once; says whether the trial is to stop. Tune hands it on flat, `metrics/val/loss`."""
+        trial, epoch = self._ledger.trials[number], result["epoch"]
+        metrics = {name.removeprefix(_METRICS): value for name, value in result.items() if name.startswith(_METRICS)}
+        if epoch not in self._tracked[number]:
+            self._runs[number].log(metrics, step=epoch)
+            self._tracked[number].add(epoch)
+        if epoch in trial.scores:
+            return False
+        trial.scores[epoch], trial.seconds = result["score"], metrics["train/seconds"]
+        self._ledger.keep(trial)
+        return self._study.must_stop(number, epoch, result["score"])
+
+    def on_trial_start(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
+        """Take up or begin the trial's run."""
+        number = trial.config["number"]
+        if number not in self._runs:
+            self._runs[number] = self._begin_run(self._ledger.trials[number])
+            self._tracked[number] = self._runs[number].steps(_EPOCH_METRIC)
+
+    def on_trial_complete(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
+        """End a trial that trained to its end or was stopped."""
+        number = trial.config["number"]
+        store = open_store(self._place.job(number, self._ledger.trials[number].chosen).checkpoints)
+        self._end(number, "finished" if FINAL in store.names() else "stopped early")
+
+    def on_trial_error(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
+        """End a trial that failed as often as it may; the others go on."""
+        error = trial.get_error()
+        self._ledger.trials[trial.config["number"]].problem = str(getattr(error, "cause", None) or error).strip()[-2000:]
+        self._end(trial.config["number"], "failed")
+
+    def _end(self, number: int, state: Any) -> None:
+        trial, run = self._ledger.trials[number], self._runs[number]
+        trial.state = state
+        if trial.best is not None:
+            run.log({"best/score": trial.best})
+        run.tag({"trial_state": state, **({"problem": trial.problem} if trial.problem else {})})
+        run.end("FAILED" if state == "failed" else "FINISHED")
+        self._study.end(trial)
+        self._ledger.keep(trial)  # last: what was not written is done again
+        self._tell(trial)
+
+
+class _Asker(Searcher):
+    """Hands the numbers of trials to Tune, those first that were begun before."""
+
+    def __init__(self, trials: Trials, numbers: list[int]) -> None:
+        super().__init__(metric="score", mode="max")
+        self._trials, self._numbers = trials, numbers
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        trial = self._trials.begin(self._numbers.pop(0)) if self._numbers else None
+        return Searcher.FINISHED if trial is None else {"number": trial.number, "chosen": trial.chosen}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        pass
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        pass
+
+
+class _Stopper(FIFOScheduler):
+    def __init__(self, trials: Trials) -> None:
+        super().__init__()
+        self._trials = trials
+
+    def on_trial_result(self, tune_controller: Any, trial: Placed, result: dict[str, Any]) -> str:
+        return TrialScheduler.STOP if self._trials.take(trial.config["number"], result) else TrialScheduler.CONTINUE
+
+
+def search(trials: Trials, numbers: list[int], place: Place, config: SweepConfig, folder: Path) -> None:
+    """Run trials to their ends; Ray is there already.
+
+    Args:
+        numbers: those to run, those begun before first.
+        folder: for what Tune itself writes.
+    """
+    use_gpu = ray.cluster_resources().get("GPU", 0) >= 1
+    resources = {"cpu": place.base.num_threads, **({"gpu": 1} if use_gpu else {})}
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(_trial, place=place), resources),
+        tune_config=tune.TuneConfig(
+            num_samples=len(numbers), search_alg=_Asker(trials, numbers), scheduler=_Stopper(trials), reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[trials],
+            failure_config=tune.FailureConfig(max_failures=config.max_failures),
+        ),
+    )
+    tuner.fit()
+
+
+def _trial(sample: dict[str, Any], place: Place) -> None:
+    """Train one sample of the space, in a process of its own, from wherever it stands."""
+    from pipeline.checkpoint import load_from, newest_checkpoint
+
+    job = place.job(sample["number"], sample["chosen"])
+    store, monitor = open_store(job.checkpoints), job.train.monitor
+    is_whole = FINAL in store.names()
+    found = load_from(store, FINAL) if is_whole else newest_checkpoint(store)
+    history = [] if found is None else found[1]["history"] if is_whole else found[1]["progress"]["history"]
+    for row in history:
+        _report(row, monitor)  # the driver passes over what it knows
+    if is_whole:
+        return
+    held: list[EpochResult] = []
+
+    def emit(message: Message) -> None:
+        if isinstance(message, EpochResult) and message.is_last:
+            held.append(message)  # a report may end the trial, which has not saved its weights yet
+        elif isinstance(message, EpochResult):
+            _report(message.metrics, monitor)
+
+    train_worker(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), emit)
+    for message in held:
+        _report(message.metrics, monitor)
+
+
+def _report(metrics: dict[str, float], monitor: str) -> None:
+    score = -metrics["val/loss"] if monitor == "loss" else metrics[f"val/{monitor}"]
+    tune.report({"score": score, "epoch": int(metrics["epoch"]), "metrics": metrics})

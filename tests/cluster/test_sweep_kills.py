@@ -1,0 +1,53 @@
+"""A sweep whose driver is killed again and again, beside one that was left alone."""
+
+import json
+import time
+
+import pytest
+from project import sweep_runs, swept_project
+
+SPACE = {
+    "units": [4, 16],
+    "model": {"cell": ["lstm", "simple_rnn"], "activation": ["tanh", "relu"]},
+    "train": {"lr": {"min": 1e-5, "max": 0.05, "log": True}},
+}
+SWEEP = {"trials": 5, "epochs": 4, "searcher": "random", "stopper": "none", "seed": 8, "space": SPACE}
+MOMENTS = {
+    "a trial was chosen": lambda trials: bool(trials),
+    "an epoch was told": lambda trials: any(trial["scores"] and trial["state"] == "running" for trial in trials),
+    "two trials ended": lambda trials: sum(trial["state"] != "running" for trial in trials) >= 2,
+}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    project = swept_project(tmp_path_factory.mktemp("alone"), **SWEEP)
+    project.run("sweep")
+    return project
+
+
+def test_a_sweep_killed_at_three_moments_has_each_trial_once_and_the_same_scores(alone, tmp_path):
+    project = swept_project(tmp_path, **SWEEP)
+    for has_come in MOMENTS.values():
+        process = project.start("sweep")
+        while process.poll() is None and not has_come(_trials(project)):
+            time.sleep(0.02)
+        assert process.poll() is None, process.communicate()[1]
+        process.kill()
+        process.communicate()
+    project.run("sweep")
+    parent, children = sweep_runs(project)
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+    assert [_result(run) for run in children] == [_result(run) for run in sweep_runs(alone)[1]]
+    for run in children:
+        assert project.metric_steps(run.info.run_id, "train/loss")[1] == [1, 2, 3, 4]
+
+
+def _trials(project):
+    paths = (project.folder / ".unroll" / "sweeps").rglob("trial-*.json")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _result(run):
+    keys = ("model.cell", "model.activation", "model.hidden", "train.lr")
+    return [run.data.tags["trial"], *(run.data.params[key] for key in keys), run.data.metrics["best/score"]]
