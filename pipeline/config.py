@@ -301,6 +301,15 @@ class SweepSpace:
 
 
 @dataclass(frozen=True)
+class SweepBudget:
+    """What every trial of a sweep may cost, so that the comparison is fair."""
+
+    __pydantic_config__: ClassVar = _CHECKED
+    parameters: Positive
+    """Numbers that each network trains, its word table aside: the width of its layers is solved for that, to 1 %."""
+
+
+@dataclass(frozen=True)
 class SweepConfig:
     """`make sweep`: many networks on Ray Tune, chosen and stopped by Optuna."""
 
@@ -323,6 +332,8 @@ class SweepConfig:
     """How often a trial that failed is tried again, from its last checkpoint."""
     seed: Count = 1
     """Of the searcher."""
+    budget: SweepBudget | None = None
+    """What makes trials comparable; null leaves each network as wide as it is."""
     space: SweepSpace = field(default_factory=SweepSpace)
     """What is searched."""
 

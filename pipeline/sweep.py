@@ -17,11 +17,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from models.config import Sizes
 from pipeline import evaluate, register
 from pipeline.adopt import Proposal
+from pipeline.budget import TOLERANCE, num_parameters
 from pipeline.cluster import connected, preflight
 from pipeline.config import CorpusConfig, PipelineConfig, ScalingConfig, SweepConfig
-from pipeline.errors import InfrastructureError, StoppedError
+from pipeline.errors import InfrastructureError, ParamsError, StoppedError
 from pipeline.job import Job, hash_of, make_job
 from pipeline.layout import Layout
 from pipeline.space import SECTIONS, Chosen, Space
@@ -49,7 +51,10 @@ def run(
     key = hash_of([{k: value for k, value in asdict(config).items() if k not in _FREE}, base.key])
     folder = (layout.work_dir / "sweeps" / name / key).resolve()
     home = str(folder) if scaling.storage is None else join(scaling.storage, "sweeps", name, key)
-    place = Place(base, Space.of(config.space, pipeline, corpus), home)
+    sizes = Sizes.load(json.loads((layout.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
+    space = Space.of(config.space, pipeline, corpus)
+    place = Place(base, space, home, sizes, config.budget.parameters if config.budget else None)
+    _check_budget(place)
     with alone(folder):
         ledger = Ledger(folder)
         tracked = _Tracked(name, place, config, ledger)
@@ -71,6 +76,27 @@ def run(
     Proposal(name, changes).save(layout)
     print(f"\nthe best network as a change to params.yaml, which `unroll adopt -p {name}` makes:\n")
     Proposal(name, changes).show(sys.stdout)
+
+
+def _check_budget(place: Place) -> None:
+    """Refuse a budget that some network can not come near.
+
+    Raises:
+        ParamsError: naming every such network.
+    """
+    if place.budget is None:
+        return
+    shaping = {name: choice for name, choice in place.space.choices.items() if not name.startswith("train.")}
+    wrong = []
+    for chosen in replace(place.space, choices=shaping).grid():
+        found = num_parameters(place.job(0, chosen).model, place.sizes)
+        if abs(found - place.budget) > TOLERANCE * place.budget:
+            wrong.append(f"{_told(chosen)} has {found:,}")
+    if wrong:
+        raise ParamsError(
+            f"params.yaml: sweep.budget.parameters is {place.budget:,}; the nearest of {'; '.join(wrong)}, which is over "
+            f"{TOLERANCE:.0%} off; fix: raise it, or take out what these networks share"
+        )
 
 
 class _Tracked:
@@ -169,14 +195,15 @@ def _show(ledger: Ledger, monitor: str) -> None:
     table = Table(title="trials, best first")
     trials = sorted(ledger.trials.values(), key=lambda trial: (trial.best is None, -(trial.best or 0.0)))
     keys = list(dict.fromkeys(name for trial in trials for name in trial.chosen))
-    for heading in ("rank", "trial", f"val/{monitor}", "epochs", "seconds", "state"):
+    for heading in ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "state"):
         table.add_column(heading, justify="left" if heading == "state" else "right")
     for name in keys:
         table.add_column(name.rpartition(".")[2])
     for rank, trial in enumerate(trials, start=1):
         score = "" if trial.best is None else f"{trial.best:.4f}"
         chosen = [_short(trial.chosen[name]) if name in trial.chosen else "" for name in keys]
-        table.add_row(str(rank), str(trial.number), score, str(len(trial.scores)), f"{trial.seconds:.0f}", trial.state, *chosen)
+        counts = f"{trial.parameters:,}", str(len(trial.scores)), f"{trial.seconds:.0f}"
+        table.add_row(str(rank), str(trial.number), score, *counts, trial.state, *chosen)
     _console().print(table)
 
 

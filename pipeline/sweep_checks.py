@@ -59,6 +59,10 @@ def _check_keys(sweep: SweepConfig) -> Iterator[Complaint]:
         yield Complaint(at, "is empty, so there is nothing to choose from; fix: name a key, such as model: {cell: [lstm, gru]}")
     for name in WIDTH:
         yield from _check_twice(getattr(space, name), (*at, name))
+    if sweep.budget is not None:
+        solved = {"units": bool(space.units), "model.hidden": "hidden" in space.model}
+        for name in (name for name, is_there in solved.items() if is_there):
+            yield Complaint((*at, *name.split(".")), "is what sweep.budget solves; fix: leave it out, or the budget")
     if "hidden" in space.model and (space.layers or space.units):
         yield Complaint((*at, "model", "hidden"), "is what layers and units make; fix: leave them out, or this")
     for section, kind in SECTIONS.items():

@@ -19,19 +19,19 @@ class Trial:
     Attributes:
         number: from 1, in the order of beginning.
         chosen: its sample of the space.
+        parameters: numbers that it trains, the word table aside.
         state: `running` also where the driver was killed meanwhile.
         scores: epoch, from 1 -> validation score; higher is better.
         seconds: of training.
-        run_id: the tracked run.
         problem: why it failed.
     """
 
     number: int
     chosen: Chosen
+    parameters: int = 0
     state: State = "running"
     scores: dict[int, float] = field(default_factory=dict)
     seconds: float = 0.0
-    run_id: str | None = None
     problem: str = ""
 
     @property

@@ -16,6 +16,8 @@ from ray.tune.experiment import Trial as Placed
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from models.config import Sizes
+from pipeline.budget import fit_width, num_parameters
 from pipeline.config import SweepConfig
 from pipeline.job import FINAL, Job
 from pipeline.messages import EpochResult, Message
@@ -38,18 +40,23 @@ class Place:
         base: the training of the pipeline as it stands, with the sweep's epochs.
         space: what is chosen from.
         home: the address under which each trial has its checkpoints.
+        sizes: of the corpus.
+        budget: parameters of each network; None leaves it as wide as it is.
     """
 
     base: Job
     space: Space
     home: str
+    sizes: Sizes
+    budget: int | None
 
     def job(self, number: int, chosen: Chosen) -> Job:
         """Describe the training of one sample."""
         applied = self.space.apply(chosen)
+        model = applied.model if self.budget is None else fit_width(applied.model, self.sizes, self.budget)
         train = replace(applied.train, epochs=self.base.train.epochs)
         checkpoints = join(self.home, str(number))
-        return replace(self.base, model=applied.model, train=train, key=f"{self.base.key}-{number}", checkpoints=checkpoints)
+        return replace(self.base, model=model, train=train, key=f"{self.base.key}-{number}", checkpoints=checkpoints)
 
 
 class Trials(tune.Callback):
@@ -79,7 +86,7 @@ class Trials(tune.Callback):
         chosen = self._study.ask(number)
         if chosen is None:
             return None
-        trial = Trial(number, chosen)
+        trial = Trial(number, chosen, num_parameters(self._place.job(number, chosen).model, self._place.sizes))
         self._ledger.keep(trial)
         return trial
 

@@ -85,7 +85,7 @@ def test_a_search_that_is_taken_up_asks_for_what_the_unbroken_one_did(tmp_path, 
         broken = Study(own, settings, Ledger(tmp_path).trials.values())
         asked.append(unbroken.ask(number))
         assert broken.ask(number) == asked[-1]
-        trial = Trial(number, asked[-1], "finished")
+        trial = Trial(number, asked[-1], state="finished")
         for epoch in (1, 2, 3):
             score = trial.scores[epoch] = 1 / (number + epoch)
             stops = unbroken.must_stop(number, epoch, score)
