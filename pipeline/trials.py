@@ -23,6 +23,7 @@ class Trial:
         state: `running` also where the driver was killed meanwhile.
         scores: epoch, from 1 -> validation score; higher is better.
         seconds: of training.
+        node: where it ran, by Ray's name.
         problem: why it failed.
     """
 
@@ -32,6 +33,7 @@ class Trial:
     state: State = "running"
     scores: dict[int, float] = field(default_factory=dict)
     seconds: float = 0.0
+    node: str = ""
     problem: str = ""
 
     @property

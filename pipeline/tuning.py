@@ -99,7 +99,7 @@ class Trials(tune.Callback):
             self._tracked[number].add(epoch)
         if epoch in trial.scores:
             return False
-        trial.scores[epoch], trial.seconds = result["score"], metrics["train/seconds"]
+        trial.scores[epoch], trial.seconds, trial.node = result["score"], metrics["train/seconds"], result["node"]
         self._ledger.keep(trial)
         return self._study.must_stop(number, epoch, result["score"])
 
@@ -127,7 +127,7 @@ class Trials(tune.Callback):
         trial.state = state
         if trial.best is not None:
             run.log({"best/score": trial.best})
-        run.tag({"trial_state": state, **({"problem": trial.problem} if trial.problem else {})})
+        run.tag({"trial_state": state, "node": trial.node, **({"problem": trial.problem} if trial.problem else {})})
         run.end("FAILED" if state == "failed" else "FINISHED")
         self._study.end(trial)
         self._ledger.keep(trial)  # last: what was not written is done again
@@ -217,4 +217,5 @@ def _trial(sample: dict[str, Any], place: Place) -> None:
 
 def _report(metrics: dict[str, float], monitor: str) -> None:
     score = -metrics["val/loss"] if monitor == "loss" else metrics[f"val/{monitor}"]
-    tune.report({"score": score, "epoch": int(metrics["epoch"]), "metrics": metrics})
+    node = ray.get_runtime_context().get_node_id()
+    tune.report({"score": score, "epoch": int(metrics["epoch"]), "node": node, "metrics": metrics})

@@ -6,6 +6,12 @@ import time
 import pytest
 from project import sweep_runs, swept_project
 
+from pipeline.nodes import client_address, nodes
+
+pytestmark = [  # Ray leaves its nodes' logs open
+    pytest.mark.filterwarnings("ignore:unclosed file"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SPACE = {
     "units": [4, 16],
     "model": {"cell": ["lstm", "simple_rnn"], "activation": ["tanh", "relu"]},
@@ -51,3 +57,16 @@ def _trials(project):
 def _result(run):
     keys = ("model.cell", "model.activation", "model.hidden", "train.lr")
     return [run.data.tags["trial"], *(run.data.params[key] for key in keys), run.data.metrics["best/score"]]
+
+
+@pytest.mark.parametrize("is_client", [False, True])
+def test_on_a_cluster_trials_run_on_every_node(alone, tmp_path, is_client):
+    project = swept_project(tmp_path, **SWEEP)
+    with nodes(num_nodes=2, cpus_per_node=1) as cluster:
+        address = client_address(cluster) if is_client else cluster.address
+        process = project.start("sweep", environment={"RAY_ADDRESS": address})
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    _, children = sweep_runs(project)
+    assert [_result(run) for run in children] == [_result(run) for run in sweep_runs(alone)[1]]
+    assert len({run.data.tags["node"] for run in children}) == 2
