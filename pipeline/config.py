@@ -329,7 +329,7 @@ class SweepConfig:
     reduction: Annotated[int, Range(ge=2)] | None = None
     """asha: at each rung one trial in so many goes on (null: 2)."""
     max_failures: Count = 1
-    """How often a trial that failed is tried again, from its last checkpoint."""
+    """How often a trial whose process died is started again, from its last checkpoint."""
     seed: Count = 1
     """Of the searcher."""
     budget: SweepBudget | None = None

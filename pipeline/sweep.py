@@ -6,6 +6,7 @@ the test split, gated and registered like any other model, and its params are of
 """
 
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -44,9 +45,15 @@ def run(
     """Search, register the best, and print the change to params.yaml; go on where an earlier call was ended.
 
     Raises:
-        InfrastructureError: no trial came to its end, or another process runs this sweep.
+        InfrastructureError: no trial came to its end, another process runs this sweep, or the cluster will not do.
+        ParamsError: the params do not fit the encoded corpus, or the budget some network.
         StoppedError: a person stopped it, and it goes on when it is run again.
     """
+    if os.environ.get("RAY_ADDRESS", "").startswith("ray://"):
+        raise InfrastructureError(
+            "RAY_ADDRESS is a Ray client's, through which Ray Tune would move the sweep's driver to the cluster, away from "
+            "params.yaml and MLflow; fix: give host:port, on a machine that the cluster's nodes reach"
+        )
     base = make_job(pipeline.model, replace(pipeline.train, epochs=config.epochs), scaling, layout)
     key = hash_of([{k: value for k, value in asdict(config).items() if k not in _FREE}, base.key])
     folder = (layout.work_dir / "sweeps" / name / key).resolve()

@@ -4,6 +4,7 @@ Tune keeps nothing that is needed again: every trial stands in the ledger, and i
 it goes on in whichever process takes it up.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,9 @@ from ray.tune.search import Searcher
 
 from models.config import Sizes
 from pipeline.budget import fit_width, num_parameters
+from pipeline.checkpoint import load_from, newest_checkpoint
 from pipeline.config import SweepConfig
+from pipeline.errors import UnrollError
 from pipeline.job import FINAL, Job
 from pipeline.messages import EpochResult, Message
 from pipeline.space import Chosen, Space
@@ -92,7 +95,11 @@ class Trials(tune.Callback):
 
     def take(self, number: int, result: dict[str, Any]) -> bool:
         """Take an epoch's result, once; says whether the trial is to stop. Tune hands it on flat, `metrics/val/loss`."""
-        trial, epoch = self._ledger.trials[number], result["epoch"]
+        trial = self._ledger.trials[number]
+        if "problem" in result:
+            trial.problem = result["problem"]
+            return False
+        epoch = result["epoch"]
         metrics = {name.removeprefix(_METRICS): value for name, value in result.items() if name.startswith(_METRICS)}
         if epoch not in self._tracked[number]:
             self._runs[number].log(metrics, step=epoch)
@@ -113,13 +120,13 @@ class Trials(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
         """End a trial that trained to its end or was stopped."""
         number = trial.config["number"]
-        store = open_store(self._place.job(number, self._ledger.trials[number].chosen).checkpoints)
-        self._end(number, "finished" if FINAL in store.names() else "stopped early")
+        known = self._ledger.trials[number]
+        is_whole = FINAL in open_store(self._place.job(number, known.chosen).checkpoints).names()
+        self._end(number, "failed" if known.problem else "finished" if is_whole else "stopped early")
 
     def on_trial_error(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
-        """End a trial that failed as often as it may; the others go on."""
-        error = trial.get_error()
-        self._ledger.trials[trial.config["number"]].problem = str(getattr(error, "cause", None) or error).strip()[-2000:]
+        """End a trial whose process died as often as it may; the others go on."""
+        self._ledger.trials[trial.config["number"]].problem = Path(trial.error_file).read_text(encoding="utf-8").strip()[-2000:]
         self._end(trial.config["number"], "failed")
 
     def _end(self, number: int, state: Any) -> None:
@@ -190,10 +197,15 @@ def search(trials: Trials, numbers: list[int], place: Place, config: SweepConfig
 
 
 def _trial(sample: dict[str, Any], place: Place) -> None:
-    """Train one sample of the space, in a process of its own, from wherever it stands."""
-    from pipeline.checkpoint import load_from, newest_checkpoint
+    """Train one sample of the space, in a process of its own. What would fail again is told, and not tried again."""
+    try:
+        _train(place.job(sample["number"], sample["chosen"]))
+    except UnrollError as error:
+        tune.report({"problem": str(error), "score": -math.inf})
 
-    job = place.job(sample["number"], sample["chosen"])
+
+def _train(job: Job) -> None:
+    """Train from wherever the checkpoints stand, and report every epoch."""
     store, monitor = open_store(job.checkpoints), job.train.monitor
     is_whole = FINAL in store.names()
     found = load_from(store, FINAL) if is_whole else newest_checkpoint(store)

@@ -65,6 +65,22 @@ def test_a_sweep_called_again_runs_what_is_new_alone_and_its_best_is_adopted(swe
     assert str(list(adopted.model.hidden)) == chosen.data.params["model.hidden"] and "+      lr:" in printed
 
 
+def test_a_budget_that_no_width_meets_and_a_ray_client_are_refused_before_a_run_begins(swept):
+    project, _ = swept
+    params = YAML().load(project.folder / "params.yaml")
+    params["sweep"] |= {"budget": {"parameters": 3000}, "space": {"model": {"cell": ["lstm"]}}}
+    YAML().dump(params, project.folder / "params.yaml")
+    num_runs = len(sweep_runs(project)[1])
+    for code, says, environment in [
+        (2, "sweep.budget.parameters is 3,000", {}),
+        (6, "fix: give host:port", {"RAY_ADDRESS": "ray://a:1"}),
+    ]:
+        process = project.start("sweep", environment=environment)
+        _, err = process.communicate()
+        assert process.returncode == code and says in err
+    assert len(sweep_runs(project)[1]) == num_runs
+
+
 def test_a_trial_that_fails_is_told_and_harms_no_other(tmp_path):
     space = {"train": {"lr": [0.02, 1e300]}}
     options = {"trials": 2, "searcher": "grid", "stopper": "none", "epochs": 1, "max_failures": 0}
