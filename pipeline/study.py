@@ -16,7 +16,7 @@ from pipeline.space import Choice, Chosen, Space, Values
 from pipeline.trials import Trial
 
 _TRIES = 50
-"""Samples drawn in vain, as they were tried before, until the space counts as exhausted."""
+"""Samples drawn in vain, as they were tried before, until what is left is taken in turn."""
 _NUM_DIGITS = 3
 """Digits of a number drawn from a range: as many as a person would write."""
 
@@ -42,13 +42,7 @@ class Study:
 
     def ask(self, number: int) -> Chosen | None:
         """Choose a new trial's sample, None where all were tried; it follows from the seed, the number and the ended trials."""
-        if self._config.searcher == "grid":
-            left = (chosen for chosen in self._space.grid() if json.dumps(chosen) not in self._seen)
-            chosen = next(left, None)
-            if chosen is not None:
-                self._begin(number, chosen)
-            return chosen
-        for attempt in range(_TRIES):
+        for attempt in range(0 if self._config.searcher == "grid" else _TRIES):
             self._study.sampler = self._sampler([self._config.seed, number, attempt])
             trial = self._study.ask()
             chosen = self._space.draw(partial(_suggest, trial))
@@ -57,6 +51,10 @@ class Study:
                 self._seen.add(json.dumps(chosen))
                 return chosen
             self._study.tell(trial, state=TrialState.FAIL)
+        for left in self._space.grid():
+            if json.dumps(left) not in self._seen:
+                self._begin(number, left)
+                return left
         return None
 
     def take_up(self, trial: Trial) -> None:

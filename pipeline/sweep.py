@@ -33,7 +33,7 @@ from pipeline.study import Study
 from pipeline.tracking import Run, git_commit
 from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
-from pipeline.tuning import Place, Trials, search
+from pipeline.tuning import Asker, Place, Trials, search
 
 _FREE = ("trials", "max_failures")
 """Keys of `sweep` that may change while the same sweep goes on."""
@@ -139,10 +139,13 @@ def _run_trials(
         _console().print(f"goes on after {len(ended)} of {config.trials} trials; {len(begun)} had begun")
     study = Study(place.space, config, ended)
     trials = Trials(place, ledger, study, tracked.child, _Teller(len(ended), config.trials))
+    asker = Asker(trials, numbers)
+    if asker.first is None:
+        return
     with connected(least_cpus=place.base.num_threads):
         preflight(scaling.storage or place.base.encoded.rpartition("/")[0])
         publish(place.base)
-        search(trials, numbers, place, config, folder)
+        search(trials, asker, place, config, folder)
     if any(trial.state == "running" for trial in ledger.trials.values()):
         raise StoppedError("the sweep was stopped; run it again to go on")
 

@@ -141,15 +141,26 @@ class Trials(tune.Callback):
         self._tell(trial)
 
 
-class _Asker(Searcher):
-    """Hands the numbers of trials to Tune, those first that were begun before."""
+class Asker(Searcher):
+    """Hands trials to Tune.
+
+    Args:
+        trials: which begins them.
+        numbers: of those to run, at least one, those first that were begun before.
+
+    Attributes:
+        first: the first of them; None where nothing is left to choose.
+    """
 
     def __init__(self, trials: Trials, numbers: list[int]) -> None:
         super().__init__(metric="score", mode="max")
         self._trials, self._numbers = trials, numbers
+        self.first = trials.begin(numbers.pop(0))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        trial = self._trials.begin(self._numbers.pop(0)) if self._numbers else None
+        trial, self.first = self.first, None
+        if trial is None and self._numbers:
+            trial = self._trials.begin(self._numbers.pop(0))
         return Searcher.FINISHED if trial is None else {"number": trial.number, "chosen": trial.chosen}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -171,20 +182,13 @@ class _Stopper(FIFOScheduler):
         return TrialScheduler.STOP if self._trials.take(trial.config["number"], result) else TrialScheduler.CONTINUE
 
 
-def search(trials: Trials, numbers: list[int], place: Place, config: SweepConfig, folder: Path) -> None:
-    """Run trials to their ends; Ray is there already.
-
-    Args:
-        numbers: those to run, those begun before first.
-        folder: for what Tune itself writes.
-    """
+def search(trials: Trials, asker: Asker, place: Place, config: SweepConfig, folder: Path) -> None:
+    """Run all trials that the asker has to their ends; Ray is there already. Tune itself writes into `folder`."""
     use_gpu = ray.cluster_resources().get("GPU", 0) >= 1
     resources = {"cpu": place.base.num_threads, **({"gpu": 1} if use_gpu else {})}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, place=place), resources),
-        tune_config=tune.TuneConfig(
-            num_samples=len(numbers), search_alg=_Asker(trials, numbers), scheduler=_Stopper(trials), reuse_actors=True
-        ),
+        tune_config=tune.TuneConfig(num_samples=config.trials, search_alg=asker, scheduler=_Stopper(trials), reuse_actors=True),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder),

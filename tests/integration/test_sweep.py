@@ -83,7 +83,7 @@ def test_a_budget_that_no_width_meets_and_a_ray_client_are_refused_before_a_run_
 
 def test_a_trial_that_fails_is_told_and_harms_no_other(tmp_path):
     space = {"train": {"lr": [0.02, 1e300]}}
-    options = {"trials": 2, "searcher": "grid", "stopper": "none", "epochs": 1, "max_failures": 0}
+    options = {"trials": 5, "searcher": "grid", "stopper": "none", "epochs": 1, "max_failures": 0}
     project = swept_project(tmp_path, **options, space=space)
     printed = project.run("sweep")
     _, children = sweep_runs(project)
@@ -91,4 +91,5 @@ def test_a_trial_that_fails_is_told_and_harms_no_other(tmp_path):
         ("finished", "FINISHED"),
         ("failed", "FAILED"),
     ]
+    assert "trial 3" not in project.run("sweep"), "the space has no more"
     assert "trial 2 failed" in printed and "lower train.lr" in children[1].data.tags["problem"]
