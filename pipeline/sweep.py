@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -202,7 +203,7 @@ def _short(value: Any) -> str:
 
 
 def _show(ledger: Ledger, monitor: str) -> None:
-    table = Table(title="trials, best first")
+    table = Table(title="trials, best first", box=SIMPLE, padding=(0, 1, 0, 0))
     trials = sorted(ledger.trials.values(), key=lambda trial: (trial.best is None, -(trial.best or 0.0)))
     keys = list(dict.fromkeys(name for trial in trials for name in trial.chosen))
     for heading in ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "state"):
@@ -218,4 +219,4 @@ def _show(ledger: Ledger, monitor: str) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
