@@ -147,6 +147,7 @@ def _run_trials(
         preflight(scaling.storage or place.base.encoded.rpartition("/")[0])
         publish(place.base)
         search(trials, asker, place, config, folder)
+    trials.leave()
     if any(trial.state == "running" for trial in ledger.trials.values()):
         raise StoppedError("the sweep was stopped; run it again to go on")
 

@@ -110,6 +110,12 @@ class Trials(tune.Callback):
         self._ledger.keep(trial)
         return self._study.must_stop(number, epoch, result["score"])
 
+    def leave(self) -> None:
+        """Close the runs of trials that were stopped on their way; they are opened again when these are taken up."""
+        for number, run in self._runs.items():
+            if self._ledger.trials[number].state == "running":
+                run.end("KILLED")
+
     def on_trial_start(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
         """Take up or begin the trial's run."""
         number = trial.config["number"]

@@ -1,6 +1,7 @@
 """A sweep whose driver is killed again and again, beside one that was left alone."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -30,6 +31,21 @@ def alone(tmp_path_factory):
     project = swept_project(tmp_path_factory.mktemp("alone"), **SWEEP)
     project.run("sweep")
     return project
+
+
+def test_a_sweep_that_a_person_stops_says_so_and_goes_on(tmp_path):
+    project = swept_project(tmp_path, **SWEEP | {"trials": 2, "epochs": 20})
+    process = project.start("sweep")
+    while process.poll() is None and not MOMENTS["an epoch was told"](_trials(project)):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "run it again to go on" in err
+    parent, children = sweep_runs(project)
+    assert {run.info.status for run in [parent, *children]} == {"KILLED"}
+    project.run("sweep")
+    parent, children = sweep_runs(project)
+    assert len(children) == 2 and {run.info.status for run in [parent, *children]} == {"FINISHED"}
 
 
 def test_a_sweep_killed_at_three_moments_has_each_trial_once_and_the_same_scores(alone, tmp_path):
