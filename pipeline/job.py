@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.config import ModelConfig, Setting, Sizes
+from models.config import ModelConfig
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.errors import ParamsError
 from pipeline.examples import Examples
@@ -110,10 +110,3 @@ def check_fit(model: ModelConfig, train: TrainConfig, layout: Layout) -> None:
             raise ParamsError(
                 f"{where}.model.bio forbids I-x after all but B-x and I-x; train has such labels; fix: leave it out"
             )
-
-
-def setting_of(encoded_dir: Path) -> Setting:
-    """Say what a network for an encoded corpus is for."""
-    sizes = Sizes.load(json.loads((encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
-    sequence_targets = tuple(name for name, target in sizes.targets.items() if target.task == "classification")
-    return Setting(sizes.task, bool(sizes.vector_size), (encoded_dir / "vectors.npy").exists(), sequence_targets)

@@ -73,7 +73,7 @@ def run(
             changes = _changes(pipeline, job)
             _show(ledger, base.train.monitor)
             if ledger.facts.get("registered") != best.number:
-                _register(name, pipeline, corpus, job, tracked.child(best), replace(layout, data_dir=folder / "data"))
+                _register(pipeline, corpus, job, tracked.child(best), layout, folder)
                 ledger.note(registered=best.number)
             tracked.parent.log({"best/score": best.best or 0.0})
             tracked.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(changes)})
@@ -175,11 +175,12 @@ def _best(ledger: Ledger) -> Trial:
     return max(whole, key=lambda trial: (trial.best, -trial.number))
 
 
-def _register(name: str, pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked: Run, own: Layout) -> None:
+def _register(pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked: Run, layout: Layout, folder: Path) -> None:
     """Take the best trial's model through evaluate and register, in a folder beside the pipeline's own."""
+    own = replace(layout, data_dir=folder / "data")
     shutil.rmtree(own.data_dir, ignore_errors=True)
     own.prepared_dir.parent.mkdir(parents=True)
-    own.prepared_dir.symlink_to(replace(own, data_dir=Layout(name).data_dir).prepared_dir.resolve())
+    own.prepared_dir.symlink_to(layout.prepared_dir.resolve())
     write_model(job, tracked, own.model_dir)
     evaluate.run(corpus.task, own)
     register.run(corpus.task, pipeline.corpus, pipeline.register, own)

@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 
 from pipeline.errors import InfrastructureError
 
+EPOCH_METRIC = "train/loss"
+"""Logged once for every epoch, so that its steps tell which epochs were tracked."""
 _METRICS_PER_CALL = 1000
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""

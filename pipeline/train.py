@@ -32,12 +32,10 @@ from pipeline.layout import Layout
 from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, Notice, StepResult, Trouble
 from pipeline.progress import TrainingDisplay
 from pipeline.storage import Store, open_store
-from pipeline.tracking import Run, git_commit
+from pipeline.tracking import EPOCH_METRIC, Run, git_commit
 
 _POLL_SECONDS = 0.2
 _RUN = "run.json"
-_EPOCH_METRIC = "train/loss"
-"""Logged once for every epoch, so that its steps tell which epochs were tracked."""
 
 
 def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: Layout) -> None:
@@ -226,7 +224,7 @@ class Listener:
 
     def __init__(self, tracked: Run, display: TrainingDisplay) -> None:
         self._tracked, self._display = tracked, display
-        self._epochs = tracked.steps(_EPOCH_METRIC)
+        self._epochs = tracked.steps(EPOCH_METRIC)
 
     def __call__(self, message: Message) -> None:
         """Take one message, in the order they were sent."""
@@ -246,7 +244,7 @@ class Listener:
 
 def track_missing(tracked: Run, history: list[dict[str, float]]) -> None:
     """Track the epochs that were trained while nobody listened."""
-    known = tracked.steps(_EPOCH_METRIC)
+    known = tracked.steps(EPOCH_METRIC)
     for row in history:
         if row["epoch"] not in known:
             tracked.log(row, step=int(row["epoch"]))

@@ -27,11 +27,10 @@ from pipeline.messages import EpochResult, Message
 from pipeline.space import Chosen, Space
 from pipeline.storage import join, open_store
 from pipeline.study import Study
-from pipeline.tracking import Run
+from pipeline.tracking import EPOCH_METRIC, Run
 from pipeline.trials import Ledger, Trial
 from pipeline.worker import train_worker
 
-_EPOCH_METRIC = "train/loss"
 _METRICS = "metrics/"
 
 
@@ -121,7 +120,7 @@ class Trials(tune.Callback):
         number = trial.config["number"]
         if number not in self._runs:
             self._runs[number] = self._begin_run(self._ledger.trials[number])
-            self._tracked[number] = self._runs[number].steps(_EPOCH_METRIC)
+            self._tracked[number] = self._runs[number].steps(EPOCH_METRIC)
 
     def on_trial_complete(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
         """End a trial that trained to its end or was stopped."""
