@@ -84,3 +84,21 @@ def test_on_a_cluster_trials_run_on_every_node(tmp_path):
     _, children = sweep_runs(project)
     assert {run.info.status for run in children} == {"FINISHED"} and len(children) == SWEEP["trials"]
     assert len({run.data.tags["node"] for run in children}) == 2
+
+
+def test_a_trial_whose_process_dies_is_started_again_as_often_as_asked(tmp_path):
+    place = "worker 0, step 5=kill"
+    options = SWEEP | {"trials": 1, "max_failures": 1}
+    once = swept_project(tmp_path / "once", **options)
+    process = once.start("sweep", environment={"UNROLL_FAILPOINTS": place, "UNROLL_FAILPOINTS_LOG": str(tmp_path / "log")})
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert (tmp_path / "log").read_text(encoding="utf-8").splitlines() == [place]
+    assert sweep_runs(once)[1][0].data.tags["trial_state"] == "finished"
+
+    always = swept_project(tmp_path / "always", **options)
+    process = always.start("sweep", environment={"UNROLL_FAILPOINTS": place})
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 6 and "no trial of the sweep came to its end" in err
+    (child,) = sweep_runs(always)[1]
+    assert child.info.status == "FAILED" and child.data.tags["problem"]
