@@ -328,10 +328,15 @@ class SweepConfig:
     """asha, median: epochs that every trial is given (null: 2, or all there are)."""
     reduction: Annotated[int, Range(ge=2)] | None = None
     """asha: at each rung one trial in so many goes on (null: 2)."""
+    seeds: Count = 3
+    """Further trainings of each finalist, with other seeds: what differs by luck is told from what is better (0: none, the best
+    trial is taken as it is)."""
+    finalists: Positive | None = None
+    """seeds: best networks of the search that are trained so often (null: 3)."""
     max_failures: Count = 1
     """How often a trial whose process died is started again, from its last checkpoint."""
     seed: Count = 1
-    """Of the searcher."""
+    """Of the searcher and of what a comparison draws."""
     budget: SweepBudget | None = None
     """What makes trials comparable; null leaves each network as wide as it is."""
     space: SweepSpace = field(default_factory=SweepSpace)

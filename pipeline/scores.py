@@ -144,6 +144,14 @@ def _macro_f1(gold: list[str], predicted: list[str]) -> float:
     return float(f1_score(gold, predicted, average="macro", zero_division=0))
 
 
+def count_entities(gold: list[str], predicted: list[str]) -> tuple[int, int, int]:
+    """Count a sentence's entities, as conlleval does: found rightly, found, in gold."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    found, sought = set(get_entities(predicted)), set(get_entities(gold))
+    return len(found & sought), len(found), len(sought)
+
+
 def _entity_scores(gold: list[list[str]], predicted: list[list[str]], tokens: list[list[str]] | None) -> dict[str, float]:
     """Score entities as conlleval does: right are span and type; an I- without its B- begins an entity."""
     from seqeval.metrics.sequence_labeling import get_entities

@@ -1,8 +1,9 @@
 """Many trainings, one winner: trials of the networks that params.yaml's `sweep` names, and the best of them registered.
 
-The driver alone writes to MLflow: a parent run, and a child per trial. The best trial that ran to its end is evaluated on
-the test split, gated and registered like any other model, and its params are offered as a change to params.yaml, which
-`unroll adopt` makes. A sweep that was stopped or killed goes on when it is called again.
+The search finds the finalists, and further seeds tell what is better among them from what had luck. The driver alone writes to
+MLflow: a parent run, and a child per trial. The smallest network that may be as good as the best is evaluated on the test split,
+gated and registered like any other model, and its params are offered as a change to params.yaml, which `unroll adopt` makes. A
+sweep that was stopped or killed goes on when it is called again.
 """
 
 import json
@@ -10,33 +11,34 @@ import os
 import secrets
 import shutil
 import sys
-import time
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
 
 from models.config import Sizes
 from pipeline import evaluate, register
 from pipeline.adopt import Proposal
+from pipeline.board import Board, console, show_trials, show_verdict, told
 from pipeline.budget import TOLERANCE, num_parameters
 from pipeline.cluster import connected, preflight
 from pipeline.config import CorpusConfig, PipelineConfig, ScalingConfig, SweepConfig
 from pipeline.errors import InfrastructureError, ParamsError, StoppedError
+from pipeline.finals import Repeats, Verdict, judge, num_finalists, repeated
 from pipeline.job import Job, hash_of, make_job
 from pipeline.layout import Layout
+from pipeline.scoring import Split
 from pipeline.space import SECTIONS, Chosen, Space
 from pipeline.storage import join
 from pipeline.study import Study
 from pipeline.tracking import Run, git_commit
 from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
-from pipeline.tuning import Asker, Place, Trials, search
+from pipeline.tuning import Asker, Chooser, Place, Trials, run_trials
 
-_FREE = ("trials", "max_failures")
+_FREE = ("trials", "seeds", "finalists", "max_failures")
 """Keys of `sweep` that may change while the same sweep goes on."""
 
 
@@ -64,17 +66,28 @@ def run(
     place = Place(base, space, home, sizes, config.budget.parameters if config.budget else None)
     _check_budget(place)
     with alone(folder):
-        ledger = Ledger(folder)
-        tracked = _Tracked(name, place, config, ledger)
+        search = _Phase("trial", place, Ledger(folder))
+        finals = _Phase("repeat", place.beside("finals"), Ledger(folder / "finals"))
+        tracked = _Tracked(name, config, search.ledger)
         try:
-            _run_trials(place, config, ledger, tracked, folder, scaling)
-            best = _best(ledger)
+            with ExitStack() as stack:
+                start = cache(partial(_start, base, scaling, stack))
+                chooser = Study(space, config, search.ended)
+                _run_phase(search, chooser, config.trials, config, tracked, start)
+                finalists = _finalists(search.ledger, config)
+                wanted = [again for trial in finalists for again in repeated(trial.chosen, base.train.seed, config.seeds)]
+                new = [chosen for chosen in wanted if finals.find(chosen) is None]
+                _run_phase(finals, Repeats(new), len(finals.ledger.trials) + len(new), config, tracked, start)
+            verdict = _judge(finals, finalists, config, base, layout)
+            best = verdict.proposed.trial if verdict else finalists[0]
             job = place.job(best.number, best.chosen)
             changes = _changes(pipeline, job)
-            _show(ledger, base.train.monitor)
-            if ledger.facts.get("registered") != best.number:
-                _register(pipeline, corpus, job, tracked.child(best), layout, folder)
-                ledger.note(registered=best.number)
+            show_trials(search.ledger.trials.values(), base.train.monitor)
+            if verdict:
+                show_verdict(verdict)
+            if search.ledger.facts.get("registered") != best.number:
+                _register(pipeline, corpus, job, tracked.child(search, best), layout, folder)
+                search.ledger.note(registered=best.number)
             tracked.parent.log({"best/score": best.best or 0.0})
             tracked.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(changes)})
             tracked.parent.end()
@@ -84,6 +97,111 @@ def run(
     Proposal(name, changes).save(layout)
     print(f"\nthe best network as a change to params.yaml, which `unroll adopt -p {name}` makes:\n")
     Proposal(name, changes).show(sys.stdout)
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """Trials of one kind: those of the search, or their repetitions with other seeds.
+
+    Attributes:
+        kind: `trial` or `repeat`.
+        place: where they run.
+        ledger: what is known of them.
+    """
+
+    kind: str
+    place: Place
+    ledger: Ledger
+
+    @property
+    def ended(self) -> list[Trial]:
+        """Those that are at their end."""
+        return [trial for trial in self.ledger.trials.values() if trial.state != "running"]
+
+    def find(self, chosen: Chosen) -> Trial | None:
+        """Give the trial of a sample."""
+        sought = json.dumps(chosen)
+        return next((trial for trial in self.ledger.trials.values() if json.dumps(trial.chosen) == sought), None)
+
+
+class _Tracked:
+    """The runs of a sweep: taken up where they are there, by their tags, so that none is begun twice."""
+
+    def __init__(self, name: str, config: SweepConfig, ledger: Ledger) -> None:
+        if "token" not in ledger.facts:
+            ledger.note(token=secrets.token_hex(6))
+        self._name, self._token = name, ledger.facts["token"]
+        self.parent = self._taken_up(f"{name}-sweep", asdict(config), {"kind": "sweep"}, None)
+
+    def child(self, phase: _Phase, trial: Trial) -> Run:
+        """Give the run of a trial."""
+        job = phase.place.job(trial.number, trial.chosen)
+        tags = {"kind": phase.kind, "trial": str(trial.number)}
+        return self._taken_up(f"{phase.kind}-{trial.number}", job.params, tags, self.parent.run_id)
+
+    def _taken_up(self, title: str, params: dict[str, Any], tags: dict[str, str], parent: str | None) -> Run:
+        tags = {**tags, "sweep": self._token}
+        further = {"pipeline": self._name, "git_commit": git_commit()}
+        return Run.find_tagged(self._name, tags) or Run.start(self._name, title, params, tags | further, parent)
+
+
+def _start(base: Job, scaling: ScalingConfig, stack: ExitStack) -> None:
+    """Find or start Ray, until the end of `stack`, and lay the corpus where its processes see it."""
+    stack.enter_context(connected(least_cpus=base.num_threads))
+    preflight(scaling.storage or base.encoded.rpartition("/")[0])
+    publish(base)
+
+
+def _run_phase(
+    phase: _Phase, chooser: Chooser, num_trials: int, config: SweepConfig, tracked: _Tracked, start: Callable[[], None]
+) -> None:
+    """Run those that are not at their end.
+
+    Args:
+        phase: of the sweep.
+        chooser: of new ones.
+        num_trials: in all.
+        config: of the sweep.
+        tracked: its runs.
+        start: called before the first one is run.
+    """
+    known = phase.ledger.trials
+    begun = [trial.number for trial in known.values() if trial.state == "running"]
+    numbers = begun + list(range(len(known) + 1, num_trials + 1))
+    if not numbers:
+        return
+    if known:
+        console().print(f"goes on after {len(phase.ended)} of {num_trials} {phase.kind}s; {len(begun)} had begun")
+    board = Board(phase.kind, len(phase.ended), num_trials, config.epochs)
+    trials = Trials(phase.place, phase.ledger, chooser, partial(tracked.child, phase), board)
+    asker = Asker(trials, numbers)
+    if asker.first is None:
+        return
+    start()
+    with board:
+        run_trials(trials, asker, phase.place, config.max_failures, phase.ledger.folder)
+    trials.leave()
+    if any(trial.state == "running" for trial in known.values()):
+        raise StoppedError("the sweep was stopped; run it again to go on")
+
+
+def _finalists(ledger: Ledger, config: SweepConfig) -> list[Trial]:
+    """Give the best trials that ran to their ends, best first."""
+    whole = [trial for trial in ledger.trials.values() if trial.state == "finished"]
+    if not whole:
+        raise InfrastructureError("no trial of the sweep came to its end; fix: see each trial's error in its run in MLflow")
+    ranked = sorted(whole, key=lambda trial: (-(trial.best or 0.0), trial.number))
+    return ranked[: num_finalists(config)]
+
+
+def _judge(finals: _Phase, finalists: list[Trial], config: SweepConfig, base: Job, layout: Layout) -> Verdict | None:
+    """Compare the finalists by those of their repetitions that came to their ends."""
+    entries = []
+    for finalist in finalists:
+        found = [finals.find(chosen) for chosen in repeated(finalist.chosen, base.train.seed, config.seeds)]
+        whole = [trial for trial in found if trial is not None and trial.state == "finished"]
+        entries.append((finalist, [finals.place.job(trial.number, trial.chosen) for trial in whole]))
+    return judge(entries, base.train.monitor, Split.read(layout.prepared_dir, "val"), config.seed)
 
 
 def _check_budget(place: Place) -> None:
@@ -99,80 +217,12 @@ def _check_budget(place: Place) -> None:
     for chosen in replace(place.space, choices=shaping).grid():
         found = num_parameters(place.job(0, chosen).model, place.sizes)
         if abs(found - place.budget) > TOLERANCE * place.budget:
-            wrong.append(f"{_told(chosen)} has {found:,}")
+            wrong.append(f"{told(chosen)} has {found:,}")
     if wrong:
         raise ParamsError(
             f"params.yaml: sweep.budget.parameters is {place.budget:,}; the nearest of {'; '.join(wrong)}, which is over "
             f"{TOLERANCE:.0%} off; fix: raise it, or take out what these networks share"
         )
-
-
-class _Tracked:
-    """The runs of a sweep: taken up where they are there, by their tags, so that none is begun twice."""
-
-    def __init__(self, name: str, place: Place, config: SweepConfig, ledger: Ledger) -> None:
-        if "token" not in ledger.facts:
-            ledger.note(token=secrets.token_hex(6))
-        self._name, self._place, self._token = name, place, ledger.facts["token"]
-        self.parent = self._taken_up(f"{name}-sweep", asdict(config), {"kind": "sweep"}, None)
-
-    def child(self, trial: Trial) -> Run:
-        """Give the run of a trial."""
-        job = self._place.job(trial.number, trial.chosen)
-        return self._taken_up(f"trial-{trial.number}", job.params, {"trial": str(trial.number)}, self.parent.run_id)
-
-    def _taken_up(self, title: str, params: dict[str, Any], tags: dict[str, str], parent: str | None) -> Run:
-        tags = {**tags, "sweep": self._token}
-        further = {"pipeline": self._name, "git_commit": git_commit()}
-        return Run.find_tagged(self._name, tags) or Run.start(self._name, title, params, tags | further, parent)
-
-
-def _run_trials(
-    place: Place, config: SweepConfig, ledger: Ledger, tracked: _Tracked, folder: Path, scaling: ScalingConfig
-) -> None:
-    """Run those that are not at their end."""
-    ended = [trial for trial in ledger.trials.values() if trial.state != "running"]
-    begun = [trial.number for trial in ledger.trials.values() if trial.state == "running"]
-    numbers = begun + list(range(len(ledger.trials) + 1, config.trials + 1))
-    if not numbers:
-        return
-    if ledger.trials:
-        _console().print(f"goes on after {len(ended)} of {config.trials} trials; {len(begun)} had begun")
-    study = Study(place.space, config, ended)
-    trials = Trials(place, ledger, study, tracked.child, _Teller(len(ended), config.trials))
-    asker = Asker(trials, numbers)
-    if asker.first is None:
-        return
-    with connected(least_cpus=place.base.num_threads):
-        preflight(scaling.storage or place.base.encoded.rpartition("/")[0])
-        publish(place.base)
-        search(trials, asker, place, config, folder)
-    trials.leave()
-    if any(trial.state == "running" for trial in ledger.trials.values()):
-        raise StoppedError("the sweep was stopped; run it again to go on")
-
-
-class _Teller:
-    """Tells of each trial that ends, and how long the rest will take."""
-
-    def __init__(self, num_ended: int, num_trials: int) -> None:
-        self._num_before, self._num_ended, self._num_trials, self._begun = num_ended, num_ended, num_trials, time.monotonic()
-
-    def __call__(self, trial: Trial) -> None:
-        self._num_ended += 1
-        each = (time.monotonic() - self._begun) / (self._num_ended - self._num_before)
-        left = each * (self._num_trials - self._num_ended) / 60
-        score = "no score" if trial.best is None else f"best {trial.best:.4f}"
-        text = f"trial {trial.number} {trial.state} after {len(trial.scores)} epochs, {score}: {_told(trial.chosen)}"
-        text += f"; {self._num_ended} of {self._num_trials} ended, about {left:.0f} min left" if left else ""
-        _console().print(text + (f"\n  {trial.problem.splitlines()[-1]}" if trial.problem else ""), soft_wrap=True)
-
-
-def _best(ledger: Ledger) -> Trial:
-    whole = [trial for trial in ledger.trials.values() if trial.state == "finished"]
-    if not whole:
-        raise InfrastructureError("no trial of the sweep came to its end; fix: see each trial's error in its run in MLflow")
-    return max(whole, key=lambda trial: (trial.best, -trial.number))
 
 
 def _register(pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked: Run, layout: Layout, folder: Path) -> None:
@@ -194,31 +244,3 @@ def _changes(pipeline: PipelineConfig, job: Job) -> dict[str, dict[str, Any]]:
         old, new = asdict(getattr(pipeline, section)), asdict(getattr(job, section))
         changed[section] = {k: list(v) if isinstance(v, tuple) else v for k, v in new.items() if v != old[k]}
     return {section: keys for section, keys in changed.items() if keys}
-
-
-def _told(chosen: Chosen) -> str:
-    return ", ".join(f"{name.rpartition('.')[2]} {_short(value)}" for name, value in chosen.items())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _show(ledger: Ledger, monitor: str) -> None:
-    table = Table(title="trials, best first", box=SIMPLE, padding=(0, 1, 0, 0))
-    trials = sorted(ledger.trials.values(), key=lambda trial: (trial.best is None, -(trial.best or 0.0)))
-    keys = list(dict.fromkeys(name for trial in trials for name in trial.chosen))
-    for heading in ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "state"):
-        table.add_column(heading, justify="left" if heading == "state" else "right")
-    for name in keys:
-        table.add_column(name.rpartition(".")[2])
-    for rank, trial in enumerate(trials, start=1):
-        score = "" if trial.best is None else f"{trial.best:.4f}"
-        chosen = [_short(trial.chosen[name]) if name in trial.chosen else "" for name in keys]
-        counts = f"{trial.parameters:,}", str(len(trial.scores)), f"{trial.seconds:.0f}"
-        table.add_row(str(rank), str(trial.number), score, *counts, trial.state, *chosen)
-    _console().print(table)
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -42,10 +42,13 @@ def _check_options(sweep: SweepConfig) -> Iterator[Complaint]:
     rules = [
         ("grace_epochs", sweep.stopper != "none", "stopper: asha and median"),
         ("reduction", sweep.stopper == "asha", "asha"),
+        ("finalists", sweep.seeds > 0, "seeds: 2 or more"),
     ]
     for key, applies, purpose in rules:
         if not applies and getattr(sweep, key) is not None:
             yield Complaint(("sweep", key), f"would do nothing here; it is for {purpose}; fix: leave it out")
+    if sweep.seeds == 1:
+        yield Complaint(("sweep", "seeds"), "is 1, and one seed shows no luck; fix: set it to 2 or more, or to 0 for none")
     if (sweep.grace_epochs or 0) > sweep.epochs:
         yield Complaint(
             ("sweep", "grace_epochs"), f"is {sweep.grace_epochs}, but a trial has {sweep.epochs} epochs; fix: lower it"

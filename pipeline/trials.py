@@ -50,6 +50,7 @@ class Ledger:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._store = DiskStore(folder)
         self.trials = {trial.number: trial for trial in self._load(folder)}
         self.facts: dict[str, Any] = json.loads(self._store.read_text(_FACTS) or "{}")

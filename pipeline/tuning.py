@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import torch
@@ -18,15 +18,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from models.config import Sizes
+from pipeline.board import Board
 from pipeline.budget import fit_width, num_parameters
 from pipeline.checkpoint import load_from, newest_checkpoint
-from pipeline.config import SweepConfig
 from pipeline.errors import UnrollError
 from pipeline.job import FINAL, Job
 from pipeline.messages import EpochResult, Message
 from pipeline.space import Chosen, Space
 from pipeline.storage import join, open_store
-from pipeline.study import Study
 from pipeline.tracking import EPOCH_METRIC, Run
 from pipeline.trials import Ledger, Trial
 from pipeline.worker import train_worker
@@ -60,6 +59,26 @@ class Place:
         checkpoints = join(self.home, str(number))
         return replace(self.base, model=model, train=train, key=f"{self.base.key}-{number}", checkpoints=checkpoints)
 
+    def beside(self, name: str) -> "Place":
+        """Give a place of the same kind, whose trials share nothing with those here."""
+        return replace(self, base=replace(self.base, key=f"{self.base.key}-{name}"), home=join(self.home, name))
+
+
+class Chooser(Protocol):
+    """Says which trials there are to be, and which of them are to stop."""
+
+    def ask(self, number: int) -> Chosen | None:
+        """Choose a new trial's sample; None where nothing is left to choose."""
+
+    def take_up(self, trial: Trial) -> None:
+        """Go on with a trial that was begun before, with the scores that it had."""
+
+    def must_stop(self, number: int, epoch: int, score: float) -> bool:
+        """Take a trial's score after an epoch; says whether it is to stop."""
+
+    def end(self, trial: Trial) -> None:
+        """Learn from what a trial came to."""
+
 
 class Trials(tune.Callback):
     """Knows every trial, in the driver: keeps it, tracks it and tells of it.
@@ -67,25 +86,26 @@ class Trials(tune.Callback):
     Args:
         place: where trials run.
         ledger: what is known of them on disk.
-        study: what chooses and stops them.
+        chooser: what chooses and stops them.
         begin_run: takes up or begins the tracked run of a trial.
-        tell: shows how a trial ended.
+        board: shows them.
     """
 
-    def __init__(
-        self, place: Place, ledger: Ledger, study: Study, begin_run: Callable[[Trial], Run], tell: Callable[[Trial], None]
-    ) -> None:
-        self._place, self._ledger, self._study, self._begin_run, self._tell = place, ledger, study, begin_run, tell
+    def __init__(self, place: Place, ledger: Ledger, chooser: Chooser, begin_run: Callable[[Trial], Run], board: Board) -> None:
+        self._place, self._ledger, self._chooser, self._begin_run, self._board = place, ledger, chooser, begin_run, board
         self._runs: dict[int, Run] = {}
         self._tracked: dict[int, set[int]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes a copy of it that is never read
 
     def begin(self, number: int) -> Trial | None:
         """Take a trial up again, or choose a new one; None where nothing is left to choose."""
         known = self._ledger.trials.get(number)
         if known is not None:
-            self._study.take_up(known)
+            self._chooser.take_up(known)
             return known
-        chosen = self._study.ask(number)
+        chosen = self._chooser.ask(number)
         if chosen is None:
             return None
         trial = Trial(number, chosen, num_parameters(self._place.job(number, chosen).model, self._place.sizes))
@@ -107,7 +127,8 @@ class Trials(tune.Callback):
             return False
         trial.scores[epoch], trial.seconds, trial.node = result["score"], metrics["train/seconds"], result["node"]
         self._ledger.keep(trial)
-        return self._study.must_stop(number, epoch, result["score"])
+        self._board.on_epoch(trial)
+        return self._chooser.must_stop(number, epoch, result["score"])
 
     def leave(self) -> None:
         """Close the runs of trials that were stopped on their way; they are opened again when these are taken up."""
@@ -121,6 +142,7 @@ class Trials(tune.Callback):
         if number not in self._runs:
             self._runs[number] = self._begin_run(self._ledger.trials[number])
             self._tracked[number] = self._runs[number].steps(EPOCH_METRIC)
+            self._board.on_epoch(self._ledger.trials[number])
 
     def on_trial_complete(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:
         """End a trial that trained to its end or was stopped."""
@@ -141,9 +163,9 @@ class Trials(tune.Callback):
             run.log({"best/score": trial.best})
         run.tag({"trial_state": state, "node": trial.node, **({"problem": trial.problem} if trial.problem else {})})
         run.end("FAILED" if state == "failed" else "FINISHED")
-        self._study.end(trial)
+        self._chooser.end(trial)
         self._ledger.keep(trial)  # last: what was not written is done again
-        self._tell(trial)
+        self._board.on_end(trial)
 
 
 class Asker(Searcher):
@@ -154,12 +176,13 @@ class Asker(Searcher):
         numbers: of those to run, at least one, those first that were begun before.
 
     Attributes:
+        num_trials: at most.
         first: the first of them; None where nothing is left to choose.
     """
 
     def __init__(self, trials: Trials, numbers: list[int]) -> None:
         super().__init__(metric="score", mode="max")
-        self._trials, self._numbers = trials, numbers
+        self._trials, self._numbers, self.num_trials = trials, numbers, len(numbers)
         self.first = trials.begin(numbers.pop(0))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -187,19 +210,21 @@ class _Stopper(FIFOScheduler):
         return TrialScheduler.STOP if self._trials.take(trial.config["number"], result) else TrialScheduler.CONTINUE
 
 
-def search(trials: Trials, asker: Asker, place: Place, config: SweepConfig, folder: Path) -> None:
+def run_trials(trials: Trials, asker: Asker, place: Place, max_failures: int, folder: Path) -> None:
     """Run all trials that the asker has to their ends; Ray is there already. Tune itself writes into `folder`."""
     use_gpu = ray.cluster_resources().get("GPU", 0) >= 1
     resources = {"cpu": place.base.num_threads, **({"gpu": 1} if use_gpu else {})}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, place=place), resources),
-        tune_config=tune.TuneConfig(num_samples=config.trials, search_alg=asker, scheduler=_Stopper(trials), reuse_actors=True),
+        tune_config=tune.TuneConfig(
+            num_samples=asker.num_trials, search_alg=asker, scheduler=_Stopper(trials), reuse_actors=True
+        ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(folder),
             verbose=0,
             callbacks=[trials],
-            failure_config=tune.FailureConfig(max_failures=config.max_failures),
+            failure_config=tune.FailureConfig(max_failures=max_failures),
         ),
     )
     tuner.fit()

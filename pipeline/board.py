@@ -1,0 +1,122 @@
+"""What a person sees of a sweep in the terminal: trials under way, how each ended and how long the rest takes; then tables."""
+
+import sys
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from pipeline.finals import Verdict
+from pipeline.space import Chosen
+from pipeline.trials import Trial
+
+
+class Board:
+    """Shows trials while they run: a bar each in a terminal, a line for each that ended; used as a context.
+
+    Args:
+        kind: what a trial is called here.
+        num_ended: that ended before.
+        num_trials: in all.
+        num_epochs: of a trial that is not stopped early.
+    """
+
+    def __init__(self, kind: str, num_ended: int, num_trials: int, num_epochs: int) -> None:
+        self._kind, self._num_epochs = kind, num_epochs
+        self._num_before, self._num_ended, self._num_trials = num_ended, num_ended, num_trials
+        self._begun, self._bars = time.monotonic(), dict[int, TaskID]()
+        self._console = console()
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}")
+        is_shown = self._console.is_terminal
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=not is_shown)
+        self._whole = self._progress.add_task(f"{kind}s", total=num_trials, completed=num_ended, note=self._left())
+
+    def __enter__(self) -> "Board":
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def on_epoch(self, trial: Trial) -> None:
+        """Move a trial's bar; its first call makes it."""
+        if trial.number not in self._bars:
+            title = f"{self._kind} {trial.number}"
+            self._bars[trial.number] = self._progress.add_task(title, total=self._num_epochs, note="")
+        score = "" if trial.best is None else f"{trial.best:.4f}  "
+        self._progress.update(self._bars[trial.number], completed=len(trial.scores), note=score + told(trial.chosen))
+
+    def on_end(self, trial: Trial) -> None:
+        """Take its bar away, and say how it ended."""
+        if trial.number in self._bars:
+            self._progress.remove_task(self._bars.pop(trial.number))
+        self._num_ended += 1
+        self._progress.update(self._whole, completed=self._num_ended, note=self._left())
+        score = "no score" if trial.best is None else f"best {trial.best:.4f}"
+        text = f"{self._kind} {trial.number} {trial.state} after {len(trial.scores)} epochs, {score}: {told(trial.chosen)}"
+        text += f"; {self._left()}" + (f"\n  {trial.problem.splitlines()[-1]}" if trial.problem else "")
+        self._console.print(text, soft_wrap=True)
+
+    def _left(self) -> str:
+        text = f"{self._num_ended} of {self._num_trials} ended"
+        num_left = self._num_trials - self._num_ended
+        if not num_left or self._num_ended == self._num_before:
+            return text
+        each = (time.monotonic() - self._begun) / (self._num_ended - self._num_before)
+        return f"{text}, about {each * num_left / 60:.0f} min left"
+
+
+def show_trials(trials: Iterable[Trial], monitor: str) -> None:
+    """Print all trials, best first."""
+    ranked = sorted(trials, key=lambda trial: (trial.best is None, -(trial.best or 0.0)))
+    rows = []
+    for rank, trial in enumerate(ranked, start=1):
+        score = "" if trial.best is None else f"{trial.best:.4f}"
+        counts = f"{trial.parameters:,}", str(len(trial.scores)), f"{trial.seconds:.0f}"
+        rows.append([str(rank), str(trial.number), score, *counts, trial.state])
+    headings = ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "state")
+    _print("trials, best first", headings, rows, [trial.chosen for trial in ranked])
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Print the finalists, best first, with what luck may have done."""
+    rows = []
+    for rank, it in enumerate(verdict.finalists, start=1):
+        spread = f"{min(it.scores):.4f} to {max(it.scores):.4f}"
+        numbers = f"{it.mean:.4f}", f"{it.low:.4f} to {it.high:.4f}", spread, f"{it.trial.parameters:,}"
+        rows.append([str(rank), str(it.trial.number), *numbers, verdict.says(it)])
+    num_seeds = max(len(it.scores) for it in verdict.finalists)
+    headings = ("rank", "trial", f"val/{verdict.metric}", "95 % interval", "its seeds", "parameters", "against the best")
+    title = f"finalists, each trained anew with {num_seeds} other seeds, best first"
+    _print(title, headings, rows, [it.trial.chosen for it in verdict.finalists])
+
+
+def told(chosen: Chosen) -> str:
+    """Say a sample in a line."""
+    return ", ".join(f"{name.rpartition('.')[2]} {_short(value)}" for name, value in chosen.items())
+
+
+def console() -> Console:
+    """Give where a sweep prints."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def _print(title: str, headings: tuple[str, ...], rows: list[list[str]], samples: list[Chosen]) -> None:
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in ("state", "against the best") else "right")
+    keys = list(dict.fromkeys(name for chosen in samples for name in chosen))
+    for name in keys:
+        table.add_column(name.rpartition(".")[2])
+    for row, chosen in zip(rows, samples, strict=True):
+        table.add_row(*row, *(_short(chosen[name]) if name in chosen else "" for name in keys))
+    console().print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
