@@ -27,12 +27,12 @@ class PlainFiles:
         return ["--task", self.task, *(f"--{split}={getattr(self, split).resolve()}" for split in ("train", "val", "test"))]
 
 
-def make_project(folder: Path) -> dict[str, PlainFiles]:
-    """Fetch, prepare and encode every pipeline of benchmarks/params.yaml that is not yet there; gives each one's plain files."""
+def make_project(folder: Path, params: Path = HERE / "params.yaml") -> dict[str, PlainFiles]:
+    """Fetch, prepare and encode every pipeline of a params file that is not yet there; gives each one's plain files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (HERE / "params.yaml", HERE.parent / "corpora.yaml"):
-        if not (folder / path.name).exists() or not filecmp.cmp(path, folder / path.name, shallow=False):
-            shutil.copy(path, folder)
+    for path, own in ((params, folder / "params.yaml"), (HERE.parent / "corpora.yaml", folder / "corpora.yaml")):
+        if not own.exists() or not filecmp.cmp(path, own, shallow=False):
+            shutil.copy(path, own)
             shutil.rmtree(folder / "data", ignore_errors=True)
     config, catalogue = load_config(folder / "params.yaml", folder / "corpora.yaml")
     files = {}
