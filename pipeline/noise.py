@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 LEVEL = 0.05
 """How often luck alone may make any network of a comparison seem better than another."""
-_NUM_DRAWS = 4000
 
 Counts = NDArray[np.float64]
 
@@ -62,36 +61,37 @@ class Comparison:
         return int(self.scores.argmax())
 
 
-def compare(tallies: list[Tally], seed: int) -> Comparison:
+def compare(tallies: list[Tally], seed: int, num_draws: int = 4000) -> Comparison:
     """Compare networks that were asked the same examples.
 
     Args:
         tallies: of each network; one at least must have two seeds.
         seed: of what is drawn.
+        num_draws: how often.
     """
     random = np.random.default_rng(seed)
     scores = np.array([tally.scores.mean() for tally in tallies])
-    by_seed = _other_examples(tallies, random)
+    by_seed = _other_examples(tallies, num_draws, random)
     drift = np.stack([found.mean(axis=1) for found in by_seed], axis=1) - scores + _other_seeds(tallies, by_seed, random)
     apart = np.abs(scores[:, None] - scores)
     drawn = np.abs(drift[:, :, None] - drift[:, None, :])  # (draws, C, C)
     scale = np.maximum(_spread(drawn), 1e-12)
     furthest = (drawn / scale).max(axis=(1, 2))
-    p_values = (1 + (furthest[:, None, None] >= apart / scale).sum(axis=0)) / (1 + _NUM_DRAWS)
+    p_values = (1 + (furthest[:, None, None] >= apart / scale).sum(axis=0)) / (1 + num_draws)
     low, high = np.quantile(drift, [0.025, 0.975], axis=0)
     return Comparison(scores, scores + low, scores + high, p_values)
 
 
-def _other_examples(tallies: list[Tally], random: np.random.Generator) -> list[Counts]:
+def _other_examples(tallies: list[Tally], num_draws: int, random: np.random.Generator) -> list[Counts]:
     """Give, of each network, (draws, S) scores on examples drawn anew."""
     num_examples = tallies[0].got.shape[1]
-    weights = random.multinomial(num_examples, np.full(num_examples, 1 / num_examples), size=_NUM_DRAWS).astype(np.float64)
+    weights = random.multinomial(num_examples, np.full(num_examples, 1 / num_examples), size=num_draws).astype(np.float64)
     return [weights @ tally.got.T / np.maximum(weights @ tally.possible.T, 1) for tally in tallies]
 
 
 def _other_seeds(tallies: list[Tally], by_seed: list[Counts], random: np.random.Generator) -> Counts:
     """Give (draws, C) by how much mean scores would be others with other seeds, on the same examples."""
-    sizes = np.array([len(tally.scores) for tally in tallies])
+    sizes, num_draws = np.array([len(tally.scores) for tally in tallies]), len(by_seed[0])
     freedom = int((sizes - 1).sum())
     assert freedom, "one seed shows no noise"
     apart = [tally.scores - tally.scores.mean() for tally in tallies]
@@ -99,8 +99,8 @@ def _other_seeds(tallies: list[Tally], by_seed: list[Counts], random: np.random.
     known = 0.0
     for drawn, found in zip(by_seed, apart, strict=True):
         known += ((drawn - drawn.mean(axis=1, keepdims=True) - found) ** 2).mean(axis=0).sum() / freedom
-    variance = np.maximum(spread / random.chisquare(freedom, size=(_NUM_DRAWS, 1)) - known, 0)
-    return random.standard_normal((_NUM_DRAWS, len(sizes))) * np.sqrt(variance / sizes)
+    variance = np.maximum(spread / random.chisquare(freedom, size=(num_draws, 1)) - known, 0)
+    return random.standard_normal((num_draws, len(sizes))) * np.sqrt(variance / sizes)
 
 
 def _spread(drawn: Counts) -> Counts:
