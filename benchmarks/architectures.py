@@ -1,4 +1,4 @@
-"""Cells, depths and directions at one number of parameters, each with several seeds: a sweep of the universal tags of English EWT.
+"""Cells, depths and directions at one number of parameters, each with several seeds: a sweep on English EWT's universal tags.
 
 Run as `python benchmarks/architectures.py`; it goes on where it was ended. What is searched stands in architectures.yaml.
 """

@@ -1,6 +1,6 @@
 """Pictures of a training and of its scores, as PNG files. Same input, same matplotlib, same bytes; no pyplot, no state.
 
-Colours are Okabe and Ito's, told apart by the colour-blind. matplotlib takes a second to import, so `_picture` does it.
+Colours are Okabe and Ito's, told apart by the colour-blind. matplotlib takes a second to import, so `picture` does it.
 """
 
 import warnings
@@ -38,6 +38,7 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 2,
     "lines.markersize": 4,
+    "svg.hashsalt": "unroll",
     "text.color": INK,
     "text.parse_math": False,  # a label may hold a $
     "xtick.color": GREY,
@@ -63,13 +64,13 @@ def plot_learning_curves(history: list[dict[str, float]], best_epoch: int, path:
         best_epoch: the one whose weights were kept.
         path: the PNG to write.
     """
-    with _picture(path, width=11, height=4.2) as figure:
+    with picture(path, width=11, height=4.2) as figure:
         loss_axes, score_axes = figure.subplots(1, 2)
         _draw_lines(loss_axes, history, LOSSES)
         _draw_lines(score_axes, history, SCORES)
         loss_axes.set_title("Loss")
         score_axes.set_title("Score on val")
-        score_axes.yaxis.set_major_formatter(_percent)
+        score_axes.yaxis.set_major_formatter(percent)
         key = next((key for key in SCORES if any(key in row for row in history)), None)
         if key is not None:
             best = history[best_epoch - 1]
@@ -94,7 +95,7 @@ def plot_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
     shown = np.sort(np.argsort(-num_errors, kind="stable")[:MAX_CONFUSED])
     names = [_shorten(labels[index]) for index in shown]
     side = max(3.0, 0.38 * len(shown))
-    with _picture(path, width=side / 0.64, height=side / 0.77) as figure:
+    with picture(path, width=side / 0.64, height=side / 0.77) as figure:
         from matplotlib.colors import PowerNorm
 
         axes = figure.add_subplot()
@@ -105,7 +106,7 @@ def plot_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
         _name_cells(axes, names)
         axes.set(xlabel="predicted", ylabel="gold")
         axes.set_title("Confusions")
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, ticks=SHARES, format=_percent)
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, ticks=SHARES, format=percent)
         bar.outline.set_visible(False)
         bar.set_label("share of the gold label")
         if len(shown) < len(labels):
@@ -122,7 +123,7 @@ def plot_label_f1(rows: list[LabelRow], path: Path) -> None:
     ranked = sorted(rows, key=lambda row: (row["f1"], row["support"], row["label"]))
     names, scores = [_shorten(row["label"]) for row in ranked], [row["f1"] for row in ranked]
     mean = sum(scores) / len(scores)
-    with _picture(path, width=8, height=1.3 + 0.24 * len(rows)) as figure:
+    with picture(path, width=8, height=1.3 + 0.24 * len(rows)) as figure:
         axes = figure.add_subplot()
         halo = {"color": "white", "pad": 1, "linewidth": 0}
         axes.barh(range(len(rows)), scores, height=0.68, color=BLUE)
@@ -137,7 +138,7 @@ def plot_label_f1(rows: list[LabelRow], path: Path) -> None:
         axes.set(xlim=(0, 1.18), ylim=(-0.6, len(rows) - 0.4))
         axes.set_title("F1 of each label", pad=22)
         axes.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-        axes.xaxis.set_major_formatter(_percent)
+        axes.xaxis.set_major_formatter(percent)
         axes.grid(visible=False)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -145,8 +146,8 @@ def plot_label_f1(rows: list[LabelRow], path: Path) -> None:
 
 
 @contextmanager
-def _picture(path: Path, *, width: float, height: float) -> Iterator["Figure"]:
-    """Give an empty figure, in inches, and write it to `path` at the end, whatever a user's own matplotlibrc says.
+def picture(path: Path, *, width: float, height: float) -> Iterator["Figure"]:
+    """Give an empty figure, in inches, and write it to `path`, a PNG or SVG, at the end, whatever a user's own matplotlibrc says.
 
     What sticks out, long labels above all, widens the picture: the sizes are those of the axes and usual margins.
     """
@@ -157,7 +158,8 @@ def _picture(path: Path, *, width: float, height: float) -> Iterator["Figure"]:
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box for a sign that the font lacks
         figure = Figure(figsize=(width, height))
         yield figure
-        figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.15, metadata={"Software": None})
+        nameless = {"png": {"Software": None}, "svg": {"Date": None}}[path.suffix[1:]]
+        figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.15, metadata=nameless)
 
 
 def _draw_lines(axes: "Axes", history: list[dict[str, float]], lines: dict[str, tuple[str, str]]) -> None:
@@ -196,7 +198,8 @@ def _write_counts(axes: "Axes", table: NDArray[np.int64], shares: NDArray[np.flo
         axes.text(column, row, f"{table[row, column]}", ha="center", va="center", color=colour, fontsize=7)
 
 
-def _percent(value: float, _position: Any = None) -> str:
+def percent(value: float, _position: Any = None) -> str:
+    """Write a share."""
     return f"{100 * value:.3g}%"
 
 

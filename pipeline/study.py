@@ -17,6 +17,8 @@ from pipeline.trials import Trial
 
 _TRIES = 50
 """Samples drawn in vain, as they were tried before, until what is left is taken in turn."""
+_FEW = 4
+"""Trials of which nothing is said about what mattered, if they are less."""
 _NUM_DIGITS = 3
 """Digits of a number drawn from a range: as many as a person would write."""
 
@@ -72,6 +74,15 @@ class Study:
         """Learn from what a trial came to."""
         ended = {"finished": TrialState.COMPLETE, "stopped early": TrialState.PRUNED, "failed": TrialState.FAIL}[trial.state]
         self._study.tell(self._live.pop(trial.number), trial.best if ended == TrialState.COMPLETE else None, ended)
+
+    def importance(self) -> dict[str, float]:
+        """Give the share of the scores' spread that goes with each key that all whole trials chose; empty where they are few."""
+        whole = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        if len({trial.value for trial in whole}) < _FEW or len(whole) < _FEW:
+            return {}
+        return optuna.importance.get_param_importances(
+            self._study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self._config.seed)
+        )
 
     def _begin(self, number: int, chosen: Chosen) -> None:
         self._seen.add(json.dumps(chosen))

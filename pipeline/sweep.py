@@ -11,10 +11,12 @@ import os
 import secrets
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from pipeline.scoring import Split
 from pipeline.space import SECTIONS, Chosen, Space
 from pipeline.storage import join
 from pipeline.study import Study
+from pipeline.sweep_report import PAGE, Findings, write_report
 from pipeline.tracking import Run, git_commit
 from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
@@ -88,6 +91,8 @@ def run(
             if search.ledger.facts.get("registered") != best.number:
                 _register(pipeline, corpus, job, tracked.child(search, best), layout, folder)
                 search.ledger.note(registered=best.number)
+            write_report(_findings(name, search, finals, chooser, verdict, Proposal(name, changes)), folder / "report")
+            tracked.parent.keep(folder / "report", "report")
             tracked.parent.log({"best/score": best.best or 0.0})
             tracked.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(changes)})
             tracked.parent.end()
@@ -95,6 +100,7 @@ def run(
             tracked.parent.end("KILLED" if isinstance(error, KeyboardInterrupt | StoppedError) else "FAILED")
             raise
     Proposal(name, changes).save(layout)
+    print(f"\nreport: {os.path.relpath(folder / 'report' / PAGE)}")
     print(f"\nthe best network as a change to params.yaml, which `unroll adopt -p {name}` makes:\n")
     Proposal(name, changes).show(sys.stdout)
 
@@ -223,6 +229,32 @@ def _check_budget(place: Place) -> None:
             f"params.yaml: sweep.budget.parameters is {place.budget:,}; the nearest of {'; '.join(wrong)}, which is over "
             f"{TOLERANCE:.0%} off; fix: raise it, or take out what these networks share"
         )
+
+
+def _findings(name: str, search: _Phase, finals: _Phase, study: Study, verdict: Verdict | None, proposal: Proposal) -> Findings:
+    """Gather what the report tells."""
+    trials = sorted(search.ledger.trials.values(), key=lambda trial: trial.number)
+    states = Counter(trial.state for trial in trials)
+    both = [*trials, *finals.ledger.trials.values()]
+    with StringIO() as text:
+        proposal.show(text)
+        changes = text.getvalue()
+    return Findings(
+        pipeline=name,
+        monitor=search.place.base.train.monitor,
+        facts={
+            "trials": f"{len(trials)} ({', '.join(f'{count} {state}' for state, count in states.items())})",
+            "repetitions": str(len(finals.ledger.trials)),
+            "training": f"{sum(trial.seconds for trial in both) / 60:.1f} min",
+            "at most": f"{search.place.base.train.epochs} epochs each",
+            "commit": git_commit()[:10],
+        },
+        trials=trials,
+        choices=search.place.space.choices,
+        importance=study.importance(),
+        verdict=verdict,
+        changes=changes,
+    )
 
 
 def _register(pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked: Run, layout: Layout, folder: Path) -> None:

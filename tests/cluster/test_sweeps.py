@@ -18,7 +18,7 @@ SPACE = {
     "model": {"cell": ["lstm", "simple_rnn"], "activation": ["tanh", "relu"]},
     "train": {"lr": {"min": 1e-5, "max": 0.05, "log": True}},
 }
-SWEEP = {"trials": 5, "epochs": 4, "searcher": "random", "stopper": "none", "seed": 8, "space": SPACE}
+SWEEP = {"trials": 5, "epochs": 4, "searcher": "random", "stopper": "none", "seed": 8, "seeds": 0, "space": SPACE}
 MOMENTS = {
     "a trial was chosen": lambda trials: bool(trials),
     "an epoch was told": lambda trials: any(trial["scores"] and trial["state"] == "running" for trial in trials),

@@ -110,10 +110,11 @@ def swept_project(folder, **sweep):
     return project
 
 
-def sweep_runs(project):
-    """Give the runs of the only sweep, the parent and its children in the order of trials."""
+def sweep_runs(project, kind="trial"):
+    """Give the runs of the only sweep, the parent and its children of one kind, `trial` or `repeat`, in their order."""
     client = project.client()
     runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
     (parent,) = (run for run in runs if run.data.tags.get("kind") == "sweep")
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    children = [run for run in children if run.data.tags["kind"] == kind]
     return parent, sorted(children, key=lambda run: int(run.data.tags["trial"]))

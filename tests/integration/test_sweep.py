@@ -11,7 +11,7 @@ SPACE = {
     "model": {"cell": ["lstm", "simple_rnn"], "activation": ["tanh", "relu"]},
     "train": {"lr": {"min": 1e-5, "max": 0.05, "log": True}},
 }
-SWEEP = {"trials": 5, "epochs": 4, "grace_epochs": 1, "searcher": "random", "seed": 8, "space": SPACE}
+SWEEP = {"trials": 5, "epochs": 4, "grace_epochs": 1, "searcher": "random", "seed": 8, "finalists": 2, "seeds": 2, "space": SPACE}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,16 @@ def test_a_trial_that_lags_behind_is_stopped_early(swept):
     assert all((state == "finished") == (epoch == SWEEP["epochs"]) for state, epoch in ended)
 
 
-def test_the_best_whole_trial_is_registered_with_its_test_score(swept):
+def test_the_best_are_trained_again_with_other_seeds_and_compared(swept):
+    finalists = [run for run in sweep_runs(swept[0])[1] if run.data.tags["trial_state"] == "finished"]
+    _, repeats = sweep_runs(swept[0], "repeat")
+    assert {run.info.status for run in repeats} == {"FINISHED"}
+    tried = sorted((run.data.params["train.lr"], run.data.params["train.seed"]) for run in repeats)
+    assert tried == sorted((run.data.params["train.lr"], seed) for run in finalists for seed in ("1001", "1002"))
+    assert "the best; proposed" in swept[1] and "tied (p =" in swept[1]
+
+
+def test_a_finalist_is_registered_with_its_test_score(swept):
     client = swept[0].client()
     parent, children = sweep_runs(swept[0])
     best = max(
@@ -83,7 +92,7 @@ def test_a_budget_that_no_width_meets_and_a_ray_client_are_refused_before_a_run_
 
 def test_a_trial_that_fails_is_told_and_harms_no_other(tmp_path):
     space = {"train": {"lr": [0.02, 1e300]}}
-    options = {"trials": 5, "searcher": "grid", "stopper": "none", "epochs": 1, "max_failures": 0}
+    options = {"trials": 5, "searcher": "grid", "stopper": "none", "epochs": 1, "max_failures": 0, "seeds": 0}
     project = swept_project(tmp_path, **options, space=space)
     printed = project.run("sweep")
     _, children = sweep_runs(project)
