@@ -305,8 +305,10 @@ class SweepBudget:
     """What every trial of a sweep may cost, so that the comparison is fair."""
 
     __pydantic_config__: ClassVar = _CHECKED
-    parameters: Positive
+    parameters: Positive | None = None
     """Numbers that each network trains, its word table aside: the width of its layers is solved for that, to 1 %."""
+    seconds: Annotated[float, Range(gt=0)] | None = None
+    """Of training, evaluation aside: in place of `epochs`, as many as each network's measured pace makes of them."""
 
 
 @dataclass(frozen=True)
@@ -333,6 +335,8 @@ class SweepConfig:
     trial is taken as it is)."""
     finalists: Positive | None = None
     """seeds: best networks of the search that are trained so often (null: 3)."""
+    workers_per_trial: Positive = 1
+    """Processes that train one network together, each on `scaling.cpus_per_worker` cores or one GPU."""
     max_failures: Count = 1
     """How often a trial whose process died is started again, from its last checkpoint."""
     seed: Count = 1

@@ -84,7 +84,8 @@ class Study:
             self._study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self._config.seed)
         )
 
-    def _begin(self, number: int, chosen: Chosen) -> None:
+    def _begin(self, number: int, trained: Chosen) -> None:
+        chosen = {name: value for name, value in trained.items() if name in self._space.choices}
         self._seen.add(json.dumps(chosen))
         self._study.enqueue_trial({name: _written(self._space.choices[name], value) for name, value in chosen.items()})
         self._live[number] = self._study.ask()

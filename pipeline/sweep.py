@@ -26,7 +26,7 @@ from pipeline.adopt import Proposal
 from pipeline.board import Board, console, show_trials, show_verdict, told
 from pipeline.budget import TOLERANCE, num_parameters
 from pipeline.cluster import connected, preflight
-from pipeline.config import CorpusConfig, PipelineConfig, ScalingConfig, SweepConfig
+from pipeline.config import CorpusConfig, PipelineConfig, ScalingConfig, SweepBudget, SweepConfig
 from pipeline.errors import InfrastructureError, ParamsError, StoppedError
 from pipeline.finals import Repeats, Verdict, judge, num_finalists, repeated
 from pipeline.job import Job, hash_of, make_job
@@ -41,7 +41,7 @@ from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
 from pipeline.tuning import Asker, Chooser, Place, Trials, run_trials
 
-_FREE = ("trials", "seeds", "finalists", "max_failures")
+_FREE = ("trials", "seeds", "finalists", "workers_per_trial", "max_failures")
 """Keys of `sweep` that may change while the same sweep goes on."""
 
 
@@ -66,7 +66,8 @@ def run(
     home = str(folder) if scaling.storage is None else join(scaling.storage, "sweeps", name, key)
     sizes = Sizes.load(json.loads((layout.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
     space = Space.of(config.space, pipeline, corpus)
-    place = Place(base, space, home, sizes, config.budget.parameters if config.budget else None)
+    together = replace(scaling, num_workers=config.workers_per_trial, min_workers=None)
+    place = Place(base, together, space, home, sizes, config.budget or SweepBudget())
     _check_budget(place)
     with alone(folder):
         search = _Phase("trial", place, Ledger(folder))
@@ -74,7 +75,7 @@ def run(
         tracked = _Tracked(name, config, search.ledger)
         try:
             with ExitStack() as stack:
-                start = cache(partial(_start, base, scaling, stack))
+                start = cache(partial(_start, base, together, stack))
                 chooser = Study(space, config, search.ended)
                 _run_phase(search, chooser, config.trials, config, tracked, start)
                 finalists = _finalists(search.ledger, config)
@@ -153,7 +154,7 @@ class _Tracked:
 
 def _start(base: Job, scaling: ScalingConfig, stack: ExitStack) -> None:
     """Find or start Ray, until the end of `stack`, and lay the corpus where its processes see it."""
-    stack.enter_context(connected(least_cpus=base.num_threads))
+    stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * base.num_threads))
     preflight(scaling.storage or base.encoded.rpartition("/")[0])
     publish(base)
 
@@ -216,17 +217,18 @@ def _check_budget(place: Place) -> None:
     Raises:
         ParamsError: naming every such network.
     """
-    if place.budget is None:
+    parameters = place.budget.parameters
+    if parameters is None:
         return
     shaping = {name: choice for name, choice in place.space.choices.items() if not name.startswith("train.")}
     wrong = []
     for chosen in replace(place.space, choices=shaping).grid():
         found = num_parameters(place.job(0, chosen).model, place.sizes)
-        if abs(found - place.budget) > TOLERANCE * place.budget:
+        if abs(found - parameters) > TOLERANCE * parameters:
             wrong.append(f"{told(chosen)} has {found:,}")
     if wrong:
         raise ParamsError(
-            f"params.yaml: sweep.budget.parameters is {place.budget:,}; the nearest of {'; '.join(wrong)}, which is over "
+            f"params.yaml: sweep.budget.parameters is {parameters:,}; the nearest of {'; '.join(wrong)}, which is over "
             f"{TOLERANCE:.0%} off; fix: raise it, or take out what these networks share"
         )
 

@@ -47,6 +47,13 @@ def _check_options(sweep: SweepConfig) -> Iterator[Complaint]:
     for key, applies, purpose in rules:
         if not applies and getattr(sweep, key) is not None:
             yield Complaint(("sweep", key), f"would do nothing here; it is for {purpose}; fix: leave it out")
+    if sweep.budget is not None and sweep.budget.parameters is sweep.budget.seconds is None:
+        yield Complaint(("sweep", "budget"), "is empty; fix: name parameters or seconds, or leave it out")
+    if sweep.budget is not None and sweep.budget.seconds is not None and sweep.stopper != "none":
+        yield Complaint(
+            ("sweep", "budget", "seconds"),
+            f"gives each network epochs of its own, which stopper: {sweep.stopper} would compare; fix: set stopper: none",
+        )
     if sweep.seeds == 1:
         yield Complaint(("sweep", "seeds"), "is 1, and one seed shows no luck; fix: set it to 2 or more, or to 0 for none")
     if (sweep.grace_epochs or 0) > sweep.epochs:
@@ -62,10 +69,10 @@ def _check_keys(sweep: SweepConfig) -> Iterator[Complaint]:
         yield Complaint(at, "is empty, so there is nothing to choose from; fix: name a key, such as model: {cell: [lstm, gru]}")
     for name in WIDTH:
         yield from _check_twice(getattr(space, name), (*at, name))
-    if sweep.budget is not None:
+    if sweep.budget is not None and sweep.budget.parameters is not None:
         solved = {"units": bool(space.units), "model.hidden": "hidden" in space.model}
         for name in (name for name, is_there in solved.items() if is_there):
-            yield Complaint((*at, *name.split(".")), "is what sweep.budget solves; fix: leave it out, or the budget")
+            yield Complaint((*at, *name.split(".")), "is what sweep.budget.parameters solves; fix: leave it out, or the budget")
     if "hidden" in space.model and (space.layers or space.units):
         yield Complaint((*at, "model", "hidden"), "is what layers and units make; fix: leave them out, or this")
     for section, kind in SECTIONS.items():

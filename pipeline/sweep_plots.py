@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.plots import BLUE, GREY, INK, ORANGE, percent, picture
 from pipeline.space import Choice, Interval
@@ -143,7 +144,7 @@ def _ticks(choice: Choice) -> list[tuple[float, str]]:
     return [(_height(value, choice), f"{value:.3g}" if isinstance(value, float) else str(value)) for value in values]
 
 
-def _front(costs: Any, scores: Any) -> list[int]:
+def _front(costs: NDArray[np.float64], scores: NDArray[np.float64]) -> list[int]:
     """Give, cheapest first, those that score more than all that cost no more."""
     front, best = [], -np.inf
     for i in np.lexsort((-scores, costs)):

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from types import FrameType, ModuleType, TracebackType
@@ -160,7 +161,7 @@ def _start(job: Job, scaling: ScalingConfig, stack: ExitStack) -> "tuple[Future[
     channel = FileChannel(job.work_dir) if is_private() else ActorChannel()
     publish(job)
     training: Future[None] = Future()
-    Thread(target=_fulfil, args=(training, trainer.fit, job, scaling, channel), daemon=True).start()
+    Thread(target=_fulfil, args=(training, partial(trainer.fit, is_own=is_private()), job, scaling, channel), daemon=True).start()
     return training, channel
 
 

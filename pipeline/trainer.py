@@ -23,7 +23,6 @@ from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
 
 from pipeline.cluster import count_workers
 from pipeline.config import ScalingConfig as Scaling
-from pipeline.environment import is_private
 from pipeline.errors import InfrastructureError
 from pipeline.job import Job
 from pipeline.layout import WORK_DIR
@@ -32,16 +31,22 @@ from pipeline.storage import join
 from pipeline.worker import ray_worker
 
 
-def fit(job: Job, scaling: Scaling, channel: Channel) -> None:
+def fit(job: Job, scaling: Scaling, channel: Channel, *, is_own: bool) -> None:
     """Train to the end; Ray is there already.
+
+    Args:
+        job: what to train.
+        scaling: on how many workers.
+        channel: to whoever shows the training.
+        is_own: whether this process stays there as long as the training does; it then has Ray Train's controller in it.
 
     Raises:
         UnrollError: what a worker ended with that a person can mend.
         InfrastructureError: the cluster will not do, or workers died more often than `scaling.max_failures` allows.
     """
     num_workers, use_gpu = count_workers(scaling)
-    is_elastic = scaling.min_workers is not None and scaling.min_workers < num_workers and not is_private()
-    trainer = (_PrivateTrainer if is_private() else TorchTrainer)(
+    is_elastic = scaling.min_workers is not None and scaling.min_workers < num_workers and not is_own
+    trainer = (_PrivateTrainer if is_own else TorchTrainer)(
         ray_worker,
         train_loop_config={"job": job, "channel": channel},
         scaling_config=ScalingConfig(

@@ -6,6 +6,7 @@ it goes on in whichever process takes it up.
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,18 +20,24 @@ from ray.tune.search import Searcher
 
 from models.config import Sizes
 from pipeline.board import Board
-from pipeline.budget import fit_width, num_parameters
+from pipeline.budget import fit_epochs, fit_width, num_parameters
 from pipeline.checkpoint import load_from, newest_checkpoint
+from pipeline.cluster import ActorChannel, count_workers
+from pipeline.config import ScalingConfig, SweepBudget
 from pipeline.errors import UnrollError
 from pipeline.job import FINAL, Job
-from pipeline.messages import EpochResult, Message
+from pipeline.messages import Emit, EpochResult, Message
 from pipeline.space import Chosen, Space
 from pipeline.storage import join, open_store
 from pipeline.tracking import EPOCH_METRIC, Run
+from pipeline.trainer import fit
 from pipeline.trials import Ledger, Trial
 from pipeline.worker import train_worker
 
+EPOCHS = "train.epochs"
+"""Part of a sample where it is trained for a time."""
 _METRICS = "metrics/"
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -39,23 +46,25 @@ class Place:
 
     Attributes:
         base: the training of the pipeline as it stands, with the sweep's epochs.
+        scaling: of each training.
         space: what is chosen from.
         home: the address under which each trial has its checkpoints.
         sizes: of the corpus.
-        budget: parameters of each network; None leaves it as wide as it is.
+        budget: parameters and seconds of each network; None leaves it as it is.
     """
 
     base: Job
+    scaling: ScalingConfig
     space: Space
     home: str
     sizes: Sizes
-    budget: int | None
+    budget: SweepBudget
 
     def job(self, number: int, chosen: Chosen) -> Job:
         """Describe the training of one sample."""
-        applied = self.space.apply(chosen)
-        model = applied.model if self.budget is None else fit_width(applied.model, self.sizes, self.budget)
-        train = replace(applied.train, epochs=self.base.train.epochs)
+        applied, parameters = self.space.apply(chosen), self.budget.parameters
+        model = applied.model if parameters is None else fit_width(applied.model, self.sizes, parameters)
+        train = replace(applied.train, epochs=chosen.get(EPOCHS, self.base.train.epochs))
         checkpoints = join(self.home, str(number))
         return replace(self.base, model=model, train=train, key=f"{self.base.key}-{number}", checkpoints=checkpoints)
 
@@ -108,6 +117,8 @@ class Trials(tune.Callback):
         chosen = self._chooser.ask(number)
         if chosen is None:
             return None
+        if self._place.budget.seconds is not None and EPOCHS not in chosen:
+            chosen |= {EPOCHS: _measured(self._place.job(number, chosen), self._place.budget.seconds)}
         trial = Trial(number, chosen, num_parameters(self._place.job(number, chosen).model, self._place.sizes))
         self._ledger.keep(trial)
         return trial
@@ -212,12 +223,15 @@ class _Stopper(FIFOScheduler):
 
 def run_trials(trials: Trials, asker: Asker, place: Place, max_failures: int, folder: Path) -> None:
     """Run all trials that the asker has to their ends; Ray is there already. Tune itself writes into `folder`."""
-    use_gpu = ray.cluster_resources().get("GPU", 0) >= 1
-    resources = {"cpu": place.base.num_threads, **({"gpu": 1} if use_gpu else {})}
+    resources, num_places = _share_out(place)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, place=place), resources),
         tune_config=tune.TuneConfig(
-            num_samples=asker.num_trials, search_alg=asker, scheduler=_Stopper(trials), reuse_actors=True
+            num_samples=asker.num_trials,
+            search_alg=asker,
+            scheduler=_Stopper(trials),
+            reuse_actors=True,
+            max_concurrent_trials=num_places,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -230,15 +244,47 @@ def run_trials(trials: Trials, asker: Asker, place: Place, max_failures: int, fo
     tuner.fit()
 
 
+def _measured(job: Job, seconds: float) -> int:
+    """Solve a training's epochs where trainings run; one of them has ended or not begun yet, so a core is free."""
+    num_gpus = _LITTLE if ray.cluster_resources().get("GPU", 0) else 0
+    return ray.get(ray.remote(num_cpus=0, num_gpus=num_gpus)(_measure).remote(job, seconds))
+
+
+def _measure(job: Job, seconds: float) -> int:
+    try:
+        return fit_epochs(job, seconds, _device())
+    except UnrollError:
+        return 1  # the trial itself will tell of it
+
+
+_LITTLE = 0.01
+"""A share of a GPU that none misses."""
+
+
+def _share_out(place: Place) -> tuple[dict[str, float], int]:
+    """Say what each trial's own process takes of the cluster, and how many trials it has room for.
+
+    The workers of a trial of several take what they need by themselves: so many trials are let in at once that all find it. Tune
+    wants something of a process that waits for them; a byte of memory is missed by none.
+    """
+    num_workers, use_gpu = count_workers(place.scaling)
+    cpus, gpus = place.scaling.cpus_per_worker, int(use_gpu)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if use_gpu else math.inf)) for node in nodes)
+    if num_workers > 1:
+        return {"cpu": 0, "memory": 1}, max(1, room // num_workers)
+    return {"cpu": cpus, "gpu": gpus}, max(1, room)
+
+
 def _trial(sample: dict[str, Any], place: Place) -> None:
     """Train one sample of the space, in a process of its own. What would fail again is told, and not tried again."""
     try:
-        _train(place.job(sample["number"], sample["chosen"]))
+        _train(place.job(sample["number"], sample["chosen"]), place.scaling)
     except UnrollError as error:
         tune.report({"problem": str(error), "score": -math.inf})
 
 
-def _train(job: Job) -> None:
+def _train(job: Job, scaling: ScalingConfig) -> None:
     """Train from wherever the checkpoints stand, and report every epoch."""
     store, monitor = open_store(job.checkpoints), job.train.monitor
     is_whole = FINAL in store.names()
@@ -256,12 +302,35 @@ def _train(job: Job) -> None:
         elif isinstance(message, EpochResult):
             _report(message.metrics, monitor)
 
-    train_worker(job, torch.device("cuda" if torch.cuda.is_available() else "cpu"), emit)
+    if (scaling.num_workers or 1) > 1:
+        _train_together(job, scaling, emit)
+    else:
+        train_worker(job, _device(), emit)
     for message in held:
         _report(message.metrics, monitor)
+
+
+def _train_together(job: Job, scaling: ScalingConfig, emit: Emit) -> None:
+    """Train on workers of their own, and end them where the trial is ended."""
+    channel = ActorChannel()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        training = pool.submit(fit, job, scaling, channel, is_own=True)
+        try:
+            while not training.done():
+                wait([training], timeout=_POLL_SECONDS)
+                for message in channel.take():
+                    emit(message)
+            training.result()
+        except BaseException:
+            channel.ask_to_stop()  # and the pool waits until they have saved
+            raise
 
 
 def _report(metrics: dict[str, float], monitor: str) -> None:
     score = -metrics["val/loss"] if monitor == "loss" else metrics[f"val/{monitor}"]
     node = ray.get_runtime_context().get_node_id()
     tune.report({"score": score, "epoch": int(metrics["epoch"]), "node": node, "metrics": metrics})
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

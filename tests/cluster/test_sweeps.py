@@ -102,3 +102,24 @@ def test_a_trial_whose_process_dies_is_started_again_as_often_as_asked(tmp_path)
     assert process.returncode == 6 and "no trial of the sweep came to its end" in err
     (child,) = sweep_runs(always)[1]
     assert child.info.status == "FAILED" and child.data.tags["problem"]
+
+
+def test_a_trial_of_two_workers_scores_as_one_of_one_does_and_outlives_one_of_them(alone, tmp_path):
+    place = "worker 1, step 5=kill"
+    project = swept_project(tmp_path / "two", **SWEEP | {"trials": 2, "workers_per_trial": 2})
+    process = project.start("sweep", environment={"UNROLL_FAILPOINTS": place, "UNROLL_FAILPOINTS_LOG": str(tmp_path / "log")})
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert (tmp_path / "log").read_text(encoding="utf-8").splitlines() == [place]
+    assert [_result(run) for run in sweep_runs(project)[1]] == [_result(run) for run in sweep_runs(alone)[1][:2]]
+
+
+def test_ten_networks_that_differ_by_their_seed_alone_have_no_winner(tmp_path):
+    options = {"searcher": "grid", "stopper": "none", "trials": 10, "finalists": 10, "seeds": 3, "epochs": 1}
+    project = swept_project(tmp_path, **options, space={"train": {"seed": list(range(1, 11)), "lr": [0.003]}})
+    printed = project.run("sweep")
+    _, repeats = sweep_runs(project, "repeat")
+    assert len(repeats) == 30 and len({run.data.params["train.seed"] for run in repeats}) == 30
+    scores = {run.data.metrics["best/score"] for run in repeats}
+    assert len(scores) > 5, "luck is at work"
+    assert printed.count("tied (p =") == 9 and "worse (p =" not in printed
