@@ -5,21 +5,17 @@ The servers are real processes on this machine's loopback: moto's, which speaks 
 
 import hashlib
 import json
-import os
 import re
 import signal
-import socket
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import psutil
 import pytest
 from project import Project
+from servers import free_port, mlflow_server, served, wait_until
 
 from pipeline.errors import InfrastructureError
 from pipeline.manifest import check_manifest, write_manifest
@@ -32,43 +28,6 @@ BUCKET = "bucket"
 EPOCHS = 3
 KEYS = {"AWS_ACCESS_KEY_ID": "dummy", "AWS_SECRET_ACCESS_KEY": "dummy", "AWS_DEFAULT_REGION": "us-east-1"}
 BEFORE_TRAIN, AFTER_TRAIN = ("fetch", "prepare", "encode"), ("evaluate", "register")
-
-
-def free_port():
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
-
-
-def answers(url):
-    try:
-        with urlopen(url, timeout=5) as answer:
-            return answer.status == 200
-    except (URLError, OSError):
-        return False
-
-
-def wait_until(claim, seconds=90):
-    end = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-@contextmanager
-def served(command, url, log, **environment):
-    """Run a server in a session of its own until the end of the context, once it answers."""
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_until(lambda: answers(url) or server.poll() is not None)
-        assert server.poll() is None, log.read_text()
-        yield server
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
 
 
 class S3:
@@ -116,12 +75,8 @@ def s3(tmp_path_factory):
 @pytest.fixture(scope="module")
 def environment(s3, tmp_path_factory):
     """What a command needs: MLflow's server, too, whose artifacts are in the bucket."""
-    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", f"s3://{BUCKET}/mlflow"]
-    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    url = f"http://127.0.0.1:{port}"
-    with served(command, f"{url}/health", folder / "mlflow.log", **s3.environment, **settings):
+    folder = tmp_path_factory.mktemp("mlflow")
+    with mlflow_server(folder, f"sqlite:///{folder / 'mlflow.db'}", f"s3://{BUCKET}/mlflow", **s3.environment) as url:
         yield {**s3.environment, "MLFLOW_TRACKING_URI": url}
 
 

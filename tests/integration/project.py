@@ -52,13 +52,13 @@ def draw_corpus(path, num_sentences=200):
 class Project:
     """A folder with params, a catalogue and a corpus, in which commands are run."""
 
-    def __init__(self, folder, num_workers=2, sweep=None, model=None, scaling=None, **train):
-        self.folder = folder
+    def __init__(self, folder, num_workers=2, sweep=None, model=None, scaling=None, name="toy", **train):
+        self.folder, self.name = folder, name
         folder.mkdir(parents=True, exist_ok=True)
         draw_corpus(folder / "drawn.conllu")
         params = {
             "pipelines": {
-                "toy": {**PIPELINE, "model": model or PIPELINE["model"], "train": {**PIPELINE["train"], **train}},
+                name: {**PIPELINE, "model": model or PIPELINE["model"], "train": {**PIPELINE["train"], **train}},
             },
             "scaling": {"num_workers": num_workers, **(scaling or {})},
             "sweep": sweep,
@@ -88,10 +88,10 @@ class Project:
 
     def stages(self, *names):
         for name in names:
-            self.run(name, "-p", "toy")
+            self.run(name, "-p", self.name)
 
     def json(self, path):
-        return json.loads((self.folder / "data" / "toy" / path).read_text(encoding="utf-8"))
+        return json.loads((self.folder / "data" / self.name / path).read_text(encoding="utf-8"))
 
     def client(self):
         from mlflow import MlflowClient
@@ -110,10 +110,10 @@ def swept_project(folder, **sweep):
     return project
 
 
-def sweep_runs(project, kind="trial"):
+def sweep_runs(project, kind="trial", client=None):
     """Give the runs of the only sweep, the parent and its children of one kind, `trial` or `repeat`, in their order."""
-    client = project.client()
-    runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+    client = client or project.client()
+    runs = client.search_runs([client.get_experiment_by_name(project.name).experiment_id])
     (parent,) = (run for run in runs if run.data.tags.get("kind") == "sweep")
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     children = [run for run in children if run.data.tags["kind"] == kind]
