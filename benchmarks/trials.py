@@ -26,10 +26,11 @@ def main() -> None:
         begun = time.monotonic()
         project.run("sweep")
         whole = time.monotonic() - begun
-        _, runs = sweep_runs(project)
+        parent, runs = sweep_runs(project)
     ended = [run for run in runs if run.data.tags["trial_state"] == "finished"]
-    took = [(run.info.end_time - run.info.start_time) / 1000 for run in ended]
-    training = [run.data.metrics["train/seconds"] for run in ended]
+    runs = [run for run in ended if run.data.tags["trial"] != parent.data.tags["best_trial"]]  # whose run is opened again
+    took = [(run.info.end_time - run.info.start_time) / 1000 for run in runs]
+    training = [run.data.metrics["train/seconds"] for run in runs]
     beside = [wall - seconds for wall, seconds in zip(took, training, strict=True)]
     between = (max(run.info.end_time for run in runs) - min(run.info.start_time for run in runs)) / 1000
     slots = min(os.cpu_count() or 1, num_trials)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from models.config import MAIN
+from pipeline.budget import TOLERANCE
 from pipeline.checkpoint import load_from, save_checkpoint
 from pipeline.config import SweepConfig
 from pipeline.job import FINAL, Job
@@ -108,8 +109,10 @@ class Verdict:
 
     @property
     def proposed(self) -> Finalist:
-        """The smallest network of those that may be as good as the best; of equal ones the better."""
-        return min((it for it in self.finalists if it.is_tied), key=lambda it: it.trial.parameters)
+        """The smallest network of those that may be as good as the best; of those that are as small, to 1 %, the best."""
+        tied = [it for it in self.finalists if it.is_tied]
+        least = min(it.trial.parameters for it in tied)
+        return next(it for it in tied if it.trial.parameters <= (1 + TOLERANCE) * least)
 
     def says(self, it: Finalist) -> str:
         """Say in a few words how a finalist stands."""

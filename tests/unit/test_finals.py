@@ -27,7 +27,7 @@ def test_the_smallest_of_the_tied_is_proposed_and_never_one_that_is_worse():
 
 
 def test_of_equally_small_ones_the_better_is_proposed():
-    best, other = finalist(1, 0.9, 300), finalist(2, 0.89, 300)
+    best, other = finalist(1, 0.9, 302), finalist(2, 0.89, 300)
     assert Verdict([best, other], "accuracy").proposed is best
 
 
