@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from pipeline.finals import Verdict
-from pipeline.space import Chosen
+from pipeline.space import EPOCHS, Chosen
 from pipeline.trials import Trial
 
 
@@ -47,7 +47,8 @@ class Board:
         """Move a trial's bar; its first call makes it."""
         if trial.number not in self._bars:
             title = f"{self._kind} {trial.number}"
-            self._bars[trial.number] = self._progress.add_task(title, total=self._num_epochs, note="")
+            num_epochs = trial.chosen.get(EPOCHS, self._num_epochs)
+            self._bars[trial.number] = self._progress.add_task(title, total=num_epochs, note="")
         score = "" if trial.best is None else f"{trial.best:.4f}  "
         self._progress.update(self._bars[trial.number], completed=len(trial.scores), note=score + told(trial.chosen))
 

@@ -21,11 +21,10 @@ from pipeline.labeler import Labeler
 from pipeline.noise import LEVEL, Tally, compare
 from pipeline.scores import count_entities
 from pipeline.scoring import Sequences, Split, answer_split
-from pipeline.space import Chosen
+from pipeline.space import SEED, Chosen
 from pipeline.storage import open_store
 from pipeline.trials import Trial
 
-SEED = "train.seed"
 _APART = 1000
 """A network's own seed times this, and a number from 1, is the seed of a further training."""
 

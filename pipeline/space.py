@@ -38,6 +38,8 @@ class Interval:
 Choice = Values | Interval
 Chosen = dict[str, Any]
 """A sample: `layers`, `units`, `model.<key>`, `train.<key>` -> what was taken; those that would do nothing are not there."""
+SEED, EPOCHS = "train.seed", "train.epochs"
+"""Further parts of a sample: of one that is trained again, and of one that is trained for a time."""
 Ask = Callable[[str, Choice], Any]
 
 

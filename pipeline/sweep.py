@@ -31,6 +31,7 @@ from pipeline.errors import InfrastructureError, ParamsError, StoppedError
 from pipeline.finals import Repeats, Verdict, judge, num_finalists, repeated
 from pipeline.job import Job, hash_of, make_job
 from pipeline.layout import Layout
+from pipeline.manifest import check_manifest
 from pipeline.scoring import Split
 from pipeline.space import SECTIONS, Chosen, Space
 from pipeline.storage import join
@@ -60,50 +61,66 @@ def run(
             "RAY_ADDRESS is a Ray client's, through which Ray Tune would move the sweep's driver to the cluster, away from "
             "params.yaml and MLflow; fix: give host:port, on a machine that the cluster's nodes reach"
         )
+    data = check_manifest(layout.encoded_dir, fix=f"run `unroll encode -p {name}` again")
     base = make_job(pipeline.model, replace(pipeline.train, epochs=config.epochs), scaling, layout)
     key = hash_of([{k: value for k, value in asdict(config).items() if k not in _FREE}, base.key])
     folder = (layout.work_dir / "sweeps" / name / key).resolve()
-    home = str(folder) if scaling.storage is None else join(scaling.storage, "sweeps", name, key)
-    sizes = Sizes.load(json.loads((layout.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"])
-    space = Space.of(config.space, pipeline, corpus)
-    together = replace(scaling, num_workers=config.workers_per_trial, min_workers=None)
-    place = Place(base, together, space, home, sizes, config.budget or SweepBudget())
+    place = Place(
+        base=base,
+        scaling=replace(scaling, num_workers=config.workers_per_trial, min_workers=None),
+        space=Space.of(config.space, pipeline, corpus),
+        home=str(folder) if scaling.storage is None else join(scaling.storage, "sweeps", name, key),
+        sizes=Sizes.load(json.loads((layout.encoded_dir / "summary.json").read_text(encoding="utf-8"))["sizes"]),
+        budget=config.budget or SweepBudget(),
+    )
     _check_budget(place)
     with alone(folder):
-        search = _Phase("trial", place, Ledger(folder))
-        finals = _Phase("repeat", place.beside("finals"), Ledger(folder / "finals"))
-        tracked = _Tracked(name, config, search.ledger)
+        ledger = Ledger(folder)
+        tracked = _Tracked(name, hash_of(data), config, ledger)
+        sweep = _Sweep(config, place, ledger, tracked)
         try:
-            with ExitStack() as stack:
-                start = cache(partial(_start, base, together, stack))
-                chooser = Study(space, config, search.ended)
-                _run_phase(search, chooser, config.trials, config, tracked, start)
-                finalists = _finalists(search.ledger, config)
-                wanted = [again for trial in finalists for again in repeated(trial.chosen, base.train.seed, config.seeds)]
-                new = [chosen for chosen in wanted if finals.find(chosen) is None]
-                _run_phase(finals, Repeats(new), len(finals.ledger.trials) + len(new), config, tracked, start)
-            verdict = _judge(finals, finalists, config, base, layout)
+            finalists = sweep.find()
+            verdict = sweep.judge(finalists, Split.read(layout.prepared_dir, "val"))
             best = verdict.proposed.trial if verdict else finalists[0]
             job = place.job(best.number, best.chosen)
-            changes = _changes(pipeline, job)
-            show_trials(search.ledger.trials.values(), base.train.monitor)
+            proposal = Proposal(name, _changes(pipeline, job))
+            show_trials(ledger.trials.values(), base.train.monitor)
             if verdict:
                 show_verdict(verdict)
-            if search.ledger.facts.get("registered") != best.number:
-                _register(pipeline, corpus, job, tracked.child(search, best), layout, folder)
-                search.ledger.note(registered=best.number)
-            write_report(_findings(name, search, finals, chooser, verdict, Proposal(name, changes)), folder / "report")
-            tracked.parent.keep(folder / "report", "report")
-            tracked.parent.log({"best/score": best.best or 0.0})
-            tracked.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(changes)})
-            tracked.parent.end()
+            if ledger.facts.get("registered") != best.number:
+                _register(pipeline, corpus, job, tracked.child(sweep.search, best), layout, folder)
+                ledger.note(registered=best.number)
+            write_report(sweep.findings(verdict, proposal), folder / "report")
+            tracked.finish(best, proposal, folder / "report")
         except BaseException as error:
             tracked.parent.end("KILLED" if isinstance(error, KeyboardInterrupt | StoppedError) else "FAILED")
             raise
-    Proposal(name, changes).save(layout)
+    proposal.save(layout)
     print(f"\nreport: {os.path.relpath(folder / 'report' / PAGE)}")
     print(f"\nthe best network as a change to params.yaml, which `unroll adopt -p {name}` makes:\n")
-    Proposal(name, changes).show(sys.stdout)
+    proposal.show(sys.stdout)
+
+
+def _check_budget(place: Place) -> None:
+    """Refuse a budget that some network can not come near.
+
+    Raises:
+        ParamsError: naming every such network.
+    """
+    parameters = place.budget.parameters
+    if parameters is None:
+        return
+    shaping = {name: choice for name, choice in place.space.choices.items() if not name.startswith("train.")}
+    wrong = []
+    for chosen in replace(place.space, choices=shaping).grid():
+        found = num_parameters(place.job(0, chosen).model, place.sizes)
+        if abs(found - parameters) > TOLERANCE * parameters:
+            wrong.append(f"{told(chosen)} has {found:,}")
+    if wrong:
+        raise ParamsError(
+            f"params.yaml: sweep.budget.parameters is {parameters:,}; the nearest of {'; '.join(wrong)}, which is over "
+            f"{TOLERANCE:.0%} off; fix: raise it, or take out what these networks share"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,12 +149,19 @@ class _Phase:
 
 
 class _Tracked:
-    """The runs of a sweep: taken up where they are there, by their tags, so that none is begun twice."""
+    """The runs of a sweep: taken up where they are there, by their tags, so that none is begun twice.
 
-    def __init__(self, name: str, config: SweepConfig, ledger: Ledger) -> None:
+    Args:
+        name: of the pipeline.
+        data: a hash of what is encoded.
+        config: of the sweep.
+        ledger: of its search.
+    """
+
+    def __init__(self, name: str, data: str, config: SweepConfig, ledger: Ledger) -> None:
         if "token" not in ledger.facts:
             ledger.note(token=secrets.token_hex(6))
-        self._name, self._token = name, ledger.facts["token"]
+        self.pipeline, self.data, self._token = name, data, ledger.facts["token"]
         self.parent = self._taken_up(f"{name}-sweep", asdict(config), {"kind": "sweep"}, None)
 
     def child(self, phase: _Phase, trial: Trial) -> Run:
@@ -146,117 +170,121 @@ class _Tracked:
         tags = {"kind": phase.kind, "trial": str(trial.number)}
         return self._taken_up(f"{phase.kind}-{trial.number}", job.params, tags, self.parent.run_id)
 
+    def finish(self, best: Trial, proposal: Proposal, report_dir: Path) -> None:
+        """Say in the sweep's own run what it came to, and end it."""
+        self.parent.keep(report_dir, "report")
+        self.parent.log({"best/score": best.best or 0.0})
+        self.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(proposal.changes)})
+        self.parent.end()
+
     def _taken_up(self, title: str, params: dict[str, Any], tags: dict[str, str], parent: str | None) -> Run:
         tags = {**tags, "sweep": self._token}
-        further = {"pipeline": self._name, "git_commit": git_commit()}
-        return Run.find_tagged(self._name, tags) or Run.start(self._name, title, params, tags | further, parent)
+        further = {"pipeline": self.pipeline, "git_commit": git_commit(), "encoded": self.data}
+        return Run.find_tagged(self.pipeline, tags) or Run.start(self.pipeline, title, params, tags | further, parent)
 
 
-def _start(base: Job, scaling: ScalingConfig, stack: ExitStack) -> None:
-    """Find or start Ray, until the end of `stack`, and lay the corpus where its processes see it."""
-    stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * base.num_threads))
-    preflight(scaling.storage or base.encoded.rpartition("/")[0])
-    publish(base)
-
-
-def _run_phase(
-    phase: _Phase, chooser: Chooser, num_trials: int, config: SweepConfig, tracked: _Tracked, start: Callable[[], None]
-) -> None:
-    """Run those that are not at their end.
+class _Sweep:
+    """The search and the finals of a sweep.
 
     Args:
-        phase: of the sweep.
-        chooser: of new ones.
-        num_trials: in all.
         config: of the sweep.
+        place: where its trials run.
+        ledger: of the search; that of the finals stands below it.
         tracked: its runs.
-        start: called before the first one is run.
     """
-    known = phase.ledger.trials
-    begun = [trial.number for trial in known.values() if trial.state == "running"]
-    numbers = begun + list(range(len(known) + 1, num_trials + 1))
-    if not numbers:
-        return
-    if known:
-        console().print(f"goes on after {len(phase.ended)} of {num_trials} {phase.kind}s; {len(begun)} had begun")
-    board = Board(phase.kind, len(phase.ended), num_trials, config.epochs)
-    trials = Trials(phase.place, phase.ledger, chooser, partial(tracked.child, phase), board)
-    asker = Asker(trials, numbers)
-    if asker.first is None:
-        return
-    start()
-    with board:
-        run_trials(trials, asker, phase.place, config.max_failures, phase.ledger.folder)
-    trials.leave()
-    if any(trial.state == "running" for trial in known.values()):
-        raise StoppedError("the sweep was stopped; run it again to go on")
 
+    def __init__(self, config: SweepConfig, place: Place, ledger: Ledger, tracked: _Tracked) -> None:
+        self._config, self._base, self._tracked = config, place.base, tracked
+        self.search = _Phase("trial", place, ledger)
+        self._finals = _Phase("repeat", place.beside("finals"), Ledger(ledger.folder / "finals"))
+        self._study = Study(place.space, config, self.search.ended)
 
-def _finalists(ledger: Ledger, config: SweepConfig) -> list[Trial]:
-    """Give the best trials that ran to their ends, best first."""
-    whole = [trial for trial in ledger.trials.values() if trial.state == "finished"]
-    if not whole:
-        raise InfrastructureError("no trial of the sweep came to its end; fix: see each trial's error in its run in MLflow")
-    ranked = sorted(whole, key=lambda trial: (-(trial.best or 0.0), trial.number))
-    return ranked[: num_finalists(config)]
+    def find(self) -> list[Trial]:
+        """Run what is not at its end of the search and then of the finals; gives the finalists, best of the search first."""
+        with ExitStack() as stack:
+            start = cache(partial(self._start, stack))
+            self._run(self.search, self._study, self._config.trials, start)
+            whole = [trial for trial in self.search.ended if trial.state == "finished"]
+            if not whole:
+                raise InfrastructureError(
+                    "no trial of the sweep came to its end; fix: see each trial's error in its run in MLflow"
+                )
+            finalists = sorted(whole, key=lambda trial: (-(trial.best or 0.0), trial.number))[: num_finalists(self._config)]
+            new = [chosen for trial in finalists for chosen in self._repeated(trial) if self._finals.find(chosen) is None]
+            self._run(self._finals, Repeats(new), len(self._finals.ledger.trials) + len(new), start)
+        return finalists
 
+    def judge(self, finalists: list[Trial], val: Split) -> Verdict | None:
+        """Compare the finalists by those of their repetitions that came to their ends."""
+        entries = []
+        for finalist in finalists:
+            found = [self._finals.find(chosen) for chosen in self._repeated(finalist)]
+            whole = [trial for trial in found if trial is not None and trial.state == "finished"]
+            entries.append((finalist, [self._finals.place.job(trial.number, trial.chosen) for trial in whole]))
+        return judge(entries, self._base.train.monitor, val, self._config.seed)
 
-def _judge(finals: _Phase, finalists: list[Trial], config: SweepConfig, base: Job, layout: Layout) -> Verdict | None:
-    """Compare the finalists by those of their repetitions that came to their ends."""
-    entries = []
-    for finalist in finalists:
-        found = [finals.find(chosen) for chosen in repeated(finalist.chosen, base.train.seed, config.seeds)]
-        whole = [trial for trial in found if trial is not None and trial.state == "finished"]
-        entries.append((finalist, [finals.place.job(trial.number, trial.chosen) for trial in whole]))
-    return judge(entries, base.train.monitor, Split.read(layout.prepared_dir, "val"), config.seed)
-
-
-def _check_budget(place: Place) -> None:
-    """Refuse a budget that some network can not come near.
-
-    Raises:
-        ParamsError: naming every such network.
-    """
-    parameters = place.budget.parameters
-    if parameters is None:
-        return
-    shaping = {name: choice for name, choice in place.space.choices.items() if not name.startswith("train.")}
-    wrong = []
-    for chosen in replace(place.space, choices=shaping).grid():
-        found = num_parameters(place.job(0, chosen).model, place.sizes)
-        if abs(found - parameters) > TOLERANCE * parameters:
-            wrong.append(f"{told(chosen)} has {found:,}")
-    if wrong:
-        raise ParamsError(
-            f"params.yaml: sweep.budget.parameters is {parameters:,}; the nearest of {'; '.join(wrong)}, which is over "
-            f"{TOLERANCE:.0%} off; fix: raise it, or take out what these networks share"
+    def findings(self, verdict: Verdict | None, proposal: Proposal) -> Findings:
+        """Gather what the report tells."""
+        trials = sorted(self.search.ledger.trials.values(), key=lambda trial: trial.number)
+        repetitions = list(self._finals.ledger.trials.values())
+        states = Counter(trial.state for trial in trials)
+        with StringIO() as text:
+            proposal.show(text)
+            changes = text.getvalue()
+        return Findings(
+            pipeline=self._tracked.pipeline,
+            monitor=self._base.train.monitor,
+            facts={
+                "trials": f"{len(trials)} ({', '.join(f'{count} {state}' for state, count in states.items())})",
+                "repetitions": str(len(repetitions)),
+                "training": f"{sum(trial.seconds for trial in trials + repetitions) / 60:.1f} min",
+                "commit": git_commit()[:10],
+                "encoded data": self._tracked.data,
+            },
+            trials=trials,
+            choices=self.search.place.space.choices,
+            importance=self._study.importance(),
+            verdict=verdict,
+            changes=changes,
         )
 
+    def _repeated(self, finalist: Trial) -> list[Chosen]:
+        return repeated(finalist.chosen, self._base.train.seed, self._config.seeds)
 
-def _findings(name: str, search: _Phase, finals: _Phase, study: Study, verdict: Verdict | None, proposal: Proposal) -> Findings:
-    """Gather what the report tells."""
-    trials = sorted(search.ledger.trials.values(), key=lambda trial: trial.number)
-    states = Counter(trial.state for trial in trials)
-    both = [*trials, *finals.ledger.trials.values()]
-    with StringIO() as text:
-        proposal.show(text)
-        changes = text.getvalue()
-    return Findings(
-        pipeline=name,
-        monitor=search.place.base.train.monitor,
-        facts={
-            "trials": f"{len(trials)} ({', '.join(f'{count} {state}' for state, count in states.items())})",
-            "repetitions": str(len(finals.ledger.trials)),
-            "training": f"{sum(trial.seconds for trial in both) / 60:.1f} min",
-            "at most": f"{search.place.base.train.epochs} epochs each",
-            "commit": git_commit()[:10],
-        },
-        trials=trials,
-        choices=search.place.space.choices,
-        importance=study.importance(),
-        verdict=verdict,
-        changes=changes,
-    )
+    def _start(self, stack: ExitStack) -> None:
+        """Find or start Ray, until the end of `stack`, and lay the corpus where its processes see it."""
+        place = self.search.place
+        stack.enter_context(connected(least_cpus=(place.scaling.num_workers or 1) * self._base.num_threads))
+        preflight(place.scaling.storage or self._base.encoded.rpartition("/")[0])
+        publish(self._base)
+
+    def _run(self, phase: _Phase, chooser: Chooser, num_trials: int, start: Callable[[], None]) -> None:
+        """Run those of a phase that are not at their end.
+
+        Args:
+            phase: of the sweep.
+            chooser: of new ones.
+            num_trials: in all.
+            start: called before the first one is run.
+        """
+        known = phase.ledger.trials
+        begun = [trial.number for trial in known.values() if trial.state == "running"]
+        numbers = begun + list(range(len(known) + 1, num_trials + 1))
+        if not numbers:
+            return
+        if known:
+            console().print(f"goes on after {len(phase.ended)} of {num_trials} {phase.kind}s; {len(begun)} had begun")
+        board = Board(phase.kind, len(phase.ended), num_trials, self._base.train.epochs)
+        trials = Trials(phase.place, phase.ledger, chooser, partial(self._tracked.child, phase), board)
+        start()
+        asker = Asker(trials, numbers)
+        if asker.first is None:
+            return
+        with board:
+            run_trials(trials, asker, phase.place, self._config.max_failures, phase.ledger.folder)
+        trials.leave()
+        if any(trial.state == "running" for trial in known.values()):
+            raise StoppedError("the sweep was stopped; run it again to go on")
 
 
 def _register(pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked: Run, layout: Layout, folder: Path) -> None:

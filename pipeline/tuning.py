@@ -27,15 +27,13 @@ from pipeline.config import ScalingConfig, SweepBudget
 from pipeline.errors import UnrollError
 from pipeline.job import FINAL, Job
 from pipeline.messages import Emit, EpochResult, Message
-from pipeline.space import Chosen, Space
+from pipeline.space import EPOCHS, Chosen, Space
 from pipeline.storage import join, open_store
 from pipeline.tracking import EPOCH_METRIC, Run
 from pipeline.trainer import fit
 from pipeline.trials import Ledger, Trial
 from pipeline.worker import train_worker
 
-EPOCHS = "train.epochs"
-"""Part of a sample where it is trained for a time."""
 _METRICS = "metrics/"
 _POLL_SECONDS = 0.2
 

@@ -123,3 +123,16 @@ def test_ten_networks_that_differ_by_their_seed_alone_have_no_winner(tmp_path):
     scores = {run.data.metrics["best/score"] for run in repeats}
     assert len(scores) > 5, "luck is at work"
     assert printed.count("tied (p =") == 9 and "worse (p =" not in printed
+
+
+def test_networks_of_one_time_have_epochs_that_make_it_and_their_repetitions_the_same(tmp_path):
+    options = {"budget": {"seconds": 4}, "searcher": "grid", "stopper": "none", "trials": 2, "seeds": 2}
+    project = swept_project(tmp_path, **options, space={"units": [4, 128]})
+    project.run("sweep")
+    _, children = sweep_runs(project)
+    epochs = [int(run.data.params["train.epochs"]) for run in children]
+    assert epochs[0] > epochs[1] >= 1 and [int(run.data.metrics["epoch"]) for run in children] == epochs
+    assert all(2 < run.data.metrics["train/seconds"] < 8 for run in children), "within what a busy machine varies by"
+    _, repeats = sweep_runs(project, "repeat")
+    of_units = {run.data.params["model.hidden"]: run.data.params["train.epochs"] for run in children}
+    assert all(run.data.params["train.epochs"] == of_units[run.data.params["model.hidden"]] for run in repeats) and repeats
