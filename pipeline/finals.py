@@ -29,6 +29,10 @@ _APART = 1000
 """A network's own seed times this, and a number from 1, is the seed of a further training."""
 
 
+_SMALL = 0.001
+"""No smaller probability is told: they are counted among some thousand draws."""
+
+
 class Repeats:
     """Chooses what is trained again, in the place of a study: every finalist with every further seed.
 
@@ -118,7 +122,8 @@ class Verdict:
         if it is self.finalists[0]:
             text = "the best"
         else:
-            text = f"tied (p = {it.p_value:.2g})" if it.is_tied else f"worse (p = {it.p_value:.2g})"
+            p_value = f"p = {it.p_value:.2g}" if it.p_value >= _SMALL else f"p < {_SMALL}"
+            text = f"{'tied' if it.is_tied else 'worse'} ({p_value})"
         return f"{text}; proposed" if it is self.proposed else text
 
 

@@ -7,7 +7,7 @@ from pipeline.trials import Trial
 
 
 def finalist(number, mean, parameters, *, is_tied=True):
-    return Finalist(Trial(number, {}, parameters), [mean], mean, mean, mean, 0.5 if is_tied else 0.001, is_tied, 1.0)
+    return Finalist(Trial(number, {}, parameters), [mean], mean, mean, mean, 0.5 if is_tied else 0.0003, is_tied, 1.0)
 
 
 def test_further_seeds_are_shared_by_no_two_first_seeds():
@@ -23,7 +23,7 @@ def test_the_smallest_of_the_tied_is_proposed_and_never_one_that_is_worse():
     best, small, tiny = finalist(1, 0.9, 500), finalist(2, 0.89, 300), finalist(3, 0.5, 10, is_tied=False)
     verdict = Verdict([best, small, tiny], "accuracy")
     assert verdict.proposed is small
-    assert [verdict.says(it) for it in verdict.finalists] == ["the best", "tied (p = 0.5); proposed", "worse (p = 0.001)"]
+    assert [verdict.says(it) for it in verdict.finalists] == ["the best", "tied (p = 0.5); proposed", "worse (p < 0.001)"]
 
 
 def test_of_equally_small_ones_the_better_is_proposed():
