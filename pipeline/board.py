@@ -1,5 +1,6 @@
 """What a person sees of a sweep in the terminal: trials under way, how each ended and how long the rest takes; then tables."""
 
+import statistics
 import sys
 import time
 from collections.abc import Iterable
@@ -78,10 +79,14 @@ def show_trials(trials: Iterable[Trial], monitor: str) -> None:
     rows = []
     for rank, trial in enumerate(ranked, start=1):
         score = "" if trial.best is None else f"{trial.best:.4f}"
-        counts = f"{trial.parameters:,}", str(len(trial.scores)), f"{trial.seconds:.0f}"
+        counts = f"{trial.parameters:,}", str(len(trial.scores)), f"{trial.seconds:.0f}", f"{trial.peak_memory / 2**20:,.0f}"
         rows.append([str(rank), str(trial.number), score, *counts, trial.state])
-    headings = ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "state")
+    headings = ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "MiB", "state")
     _print("trials, best first", headings, rows, [trial.chosen for trial in ranked])
+    off = sorted(trial.memory / trial.peak_memory - 1 for trial in ranked if trial.memory and trial.peak_memory)
+    if off:
+        span = f"{off[0]:+.0%} to {off[-1]:+.0%}, median {statistics.median(off):+.0%}"
+        console().print(f"estimates of memory were off by {span}")
 
 
 def show_verdict(verdict: Verdict) -> None:

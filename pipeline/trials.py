@@ -25,6 +25,8 @@ class Trial:
         seconds: of training.
         node: where it ran, by Ray's name.
         problem: why it failed.
+        memory: bytes that its process was estimated to take at its highest; 0 where that was not asked.
+        peak_memory: what it took; 0 where the system does not tell.
     """
 
     number: int
@@ -35,6 +37,8 @@ class Trial:
     seconds: float = 0.0
     node: str = ""
     problem: str = ""
+    memory: int = 0
+    peak_memory: int = 0
 
     @property
     def best(self) -> float | None:

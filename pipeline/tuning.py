@@ -25,6 +25,8 @@ from pipeline.checkpoint import load_from, newest_checkpoint
 from pipeline.cluster import ActorChannel, count_workers
 from pipeline.config import ScalingConfig, SweepBudget
 from pipeline.errors import UnrollError
+from pipeline.examples import Examples
+from pipeline.footprint import estimate_bytes, forget_peak, peak_bytes
 from pipeline.job import FINAL, Job
 from pipeline.messages import Emit, EpochResult, Message
 from pipeline.space import EPOCHS, Chosen, Space
@@ -66,6 +68,11 @@ class Place:
         checkpoints = join(self.home, str(number))
         return replace(self.base, model=model, train=train, key=f"{self.base.key}-{number}", checkpoints=checkpoints)
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether a trial's own process trains on further ones."""
+        return (self.scaling.num_workers or 1) > 1
+
     def beside(self, name: str) -> "Place":
         """Give a place of the same kind, whose trials share nothing with those here."""
         return replace(self, base=replace(self.base, key=f"{self.base.key}-{name}"), home=join(self.home, name))
@@ -100,6 +107,7 @@ class Trials(tune.Callback):
 
     def __init__(self, place: Place, ledger: Ledger, chooser: Chooser, begin_run: Callable[[Trial], Run], board: Board) -> None:
         self._place, self._ledger, self._chooser, self._begin_run, self._board = place, ledger, chooser, begin_run, board
+        self._examples = Examples.open(place.base.encoded_dir, "train")
         self._runs: dict[int, Run] = {}
         self._tracked: dict[int, set[int]] = {}
 
@@ -117,7 +125,10 @@ class Trials(tune.Callback):
             return None
         if self._place.budget.seconds is not None and EPOCHS not in chosen:
             chosen |= {EPOCHS: _measured(self._place.job(number, chosen), self._place.budget.seconds)}
-        trial = Trial(number, chosen, num_parameters(self._place.job(number, chosen).model, self._place.sizes))
+        job = self._place.job(number, chosen)
+        trial = Trial(number, chosen, num_parameters(job.model, self._place.sizes))
+        if not self._place.has_workers:
+            trial.memory = estimate_bytes(job, self._place.sizes, self._examples)
         self._ledger.keep(trial)
         return trial
 
@@ -135,6 +146,7 @@ class Trials(tune.Callback):
         if epoch in trial.scores:
             return False
         trial.scores[epoch], trial.seconds, trial.node = result["score"], metrics["train/seconds"], result["node"]
+        trial.peak_memory = max(trial.peak_memory, result["peak"])
         self._ledger.keep(trial)
         self._board.on_epoch(trial)
         return self._chooser.must_stop(number, epoch, result["score"])
@@ -170,6 +182,7 @@ class Trials(tune.Callback):
         trial.state = state
         if trial.best is not None:
             run.log({"best/score": trial.best})
+            run.log({"memory/estimated_mib": trial.memory / 2**20, "memory/highest_mib": trial.peak_memory / 2**20})
         run.tag({"trial_state": state, "node": trial.node, **({"problem": trial.problem} if trial.problem else {})})
         run.end("FAILED" if state == "failed" else "FINISHED")
         self._chooser.end(trial)
@@ -198,7 +211,7 @@ class Asker(Searcher):
         trial, self.first = self.first, None
         if trial is None and self._numbers:
             trial = self._trials.begin(self._numbers.pop(0))
-        return Searcher.FINISHED if trial is None else {"number": trial.number, "chosen": trial.chosen}
+        return Searcher.FINISHED if trial is None else {"number": trial.number, "chosen": trial.chosen, "memory": trial.memory}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         pass
@@ -221,9 +234,9 @@ class _Stopper(FIFOScheduler):
 
 def run_trials(trials: Trials, asker: Asker, place: Place, max_failures: int, folder: Path) -> None:
     """Run all trials that the asker has to their ends; Ray is there already. Tune itself writes into `folder`."""
-    resources, num_places = _share_out(place)
+    demand, num_places = _share_out(place)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, place=place), resources),
+        tune.with_resources(tune.with_parameters(_trial, place=place), demand),
         tune_config=tune.TuneConfig(
             num_samples=asker.num_trials,
             search_alg=asker,
@@ -259,19 +272,30 @@ _LITTLE = 0.01
 """A share of a GPU that none misses."""
 
 
-def _share_out(place: Place) -> tuple[dict[str, float], int]:
-    """Say what each trial's own process takes of the cluster, and how many trials it has room for.
+def _share_out(place: Place) -> tuple[Callable[[dict[str, Any]], tune.PlacementGroupFactory], int]:
+    """Say what a trial's own process takes of the cluster, and how many trials there are cores or GPUs for.
 
-    The workers of a trial of several take what they need by themselves: so many trials are let in at once that all find it. Tune
-    wants something of a process that waits for them; a byte of memory is missed by none.
+    Of memory it takes what it was estimated to need and a quarter, in steps of a GiB: a process serves further trials of as
+    much. The workers of a trial of several take what they need by themselves: so many trials are let in at once that all find
+    it. Tune wants something of a process that waits for them; a byte of memory is missed by none.
     """
     num_workers, use_gpu = count_workers(place.scaling)
     cpus, gpus = place.scaling.cpus_per_worker, int(use_gpu)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     room = sum(int(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if use_gpu else math.inf)) for node in nodes)
-    if num_workers > 1:
-        return {"cpu": 0, "memory": 1}, max(1, room // num_workers)
-    return {"cpu": cpus, "gpu": gpus}, max(1, room)
+    most = max(node.get("memory", 0) for node in nodes)
+
+    def demand(sample: dict[str, Any]) -> tune.PlacementGroupFactory:
+        if place.has_workers:
+            return tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
+        memory = min(most, math.ceil(_SAFETY * sample["memory"] / 2**30) * 2**30)
+        return tune.PlacementGroupFactory([{"CPU": cpus, "memory": memory, **({"GPU": gpus} if gpus else {})}])
+
+    return demand, max(1, room // num_workers)
+
+
+_SAFETY = 1.25
+"""What is set aside over an estimate, which may be a fifth too low."""
 
 
 def _trial(sample: dict[str, Any], place: Place) -> None:
@@ -284,6 +308,7 @@ def _trial(sample: dict[str, Any], place: Place) -> None:
 
 def _train(job: Job, scaling: ScalingConfig) -> None:
     """Train from wherever the checkpoints stand, and report every epoch."""
+    forget_peak()
     store, monitor = open_store(job.checkpoints), job.train.monitor
     is_whole = FINAL in store.names()
     found = load_from(store, FINAL) if is_whole else newest_checkpoint(store)
@@ -327,7 +352,7 @@ def _train_together(job: Job, scaling: ScalingConfig, emit: Emit) -> None:
 def _report(metrics: dict[str, float], monitor: str) -> None:
     score = -metrics["val/loss"] if monitor == "loss" else metrics[f"val/{monitor}"]
     node = ray.get_runtime_context().get_node_id()
-    tune.report({"score": score, "epoch": int(metrics["epoch"]), "node": node, "metrics": metrics})
+    tune.report({"score": score, "epoch": int(metrics["epoch"]), "node": node, "peak": peak_bytes(), "metrics": metrics})
 
 
 def _device() -> torch.device:
