@@ -1,7 +1,6 @@
 """What memory a training needs, before it begins and when it is over, so that as many run side by side as memory holds."""
 
 import ctypes
-import gc
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,6 @@ def _kept_bytes(network: Network, train: Examples, rows: Rows) -> tuple[int, flo
 
 def forget_peak() -> None:
     """Let this process's highest use of memory begin anew, where the system can."""
-    gc.collect()
     if _RESET.exists():
         ctypes.CDLL(None).malloc_trim(0)
         _RESET.write_text("5")
