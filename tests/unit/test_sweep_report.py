@@ -72,6 +72,10 @@ def test_it_says_whether_the_best_is_better_than_luck(tmp_path: Path, is_tied: b
     assert says in page(tmp_path, verdict=verdict(is_tied=is_tied))
 
 
+def test_a_lone_finalist_is_no_winner(tmp_path: Path) -> None:
+    assert "Trial 1 was the only finalist" in page(tmp_path, verdict=Verdict(verdict().finalists[:1], "accuracy"))
+
+
 def test_without_finals_and_with_losses_it_comes_out_as_well(tmp_path: Path) -> None:
     worse = [Trial(1, {"layers": 1}, 900, "finished", {1: -0.7}, 12.0)]
     text = page(tmp_path, trials=worse, verdict=None, importance={}, monitor="loss", choices={"layers": Values((1,))})
