@@ -10,7 +10,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.finals import Verdict
 from pipeline.space import EPOCHS, Chosen
@@ -32,9 +32,12 @@ class Board:
         self._num_before, self._num_ended, self._num_trials = num_ended, num_ended, num_trials
         self._begun, self._bars = time.monotonic(), dict[int, TaskID]()
         self._console = console()
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}")
+        title = TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len(kind) + 4))
+        note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
         is_shown = self._console.is_terminal
-        self._progress = Progress(*columns, console=self._console, transient=True, disable=not is_shown)
+        self._progress = Progress(
+            title, BarColumn(bar_width=16), note, console=self._console, transient=True, expand=True, disable=not is_shown
+        )
         self._whole = self._progress.add_task(f"{kind}s", total=num_trials, completed=num_ended, note=self._left())
 
     def __enter__(self) -> "Board":
