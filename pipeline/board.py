@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 
@@ -80,11 +81,11 @@ def show_trials(trials: Iterable[Trial], monitor: str) -> None:
     """Print all trials, best first."""
     ranked = sorted(trials, key=lambda trial: (trial.best is None, -(trial.best or 0.0)))
     rows = []
-    for rank, trial in enumerate(ranked, start=1):
+    for trial in ranked:
         score = "" if trial.best is None else f"{trial.best:.4f}"
         counts = f"{trial.parameters:,}", str(len(trial.scores)), f"{trial.seconds:.0f}", f"{trial.peak_memory / 2**20:,.0f}"
-        rows.append([str(rank), str(trial.number), score, *counts, trial.state])
-    headings = ("rank", "trial", f"val/{monitor}", "parameters", "epochs", "seconds", "MiB", "state")
+        rows.append([str(trial.number), score, *counts, trial.state])
+    headings = ("trial", f"val/{monitor}", "parameters", "epochs", "seconds", "MiB", "state")
     _print("trials, best first", headings, rows, [trial.chosen for trial in ranked])
     off = sorted(trial.memory / trial.peak_memory - 1 for trial in ranked if trial.memory and trial.peak_memory)
     if off:
@@ -94,13 +95,18 @@ def show_trials(trials: Iterable[Trial], monitor: str) -> None:
 
 def show_verdict(verdict: Verdict) -> None:
     """Print the finalists, best first, with what luck may have done."""
-    rows = []
-    for rank, it in enumerate(verdict.finalists, start=1):
-        spread = f"{min(it.scores):.4f} to {max(it.scores):.4f}"
-        numbers = f"{it.mean:.4f}", f"{it.low:.4f} to {it.high:.4f}", spread, f"{it.trial.parameters:,}"
-        rows.append([str(rank), str(it.trial.number), *numbers, verdict.says(it)])
+    rows = [
+        [
+            str(it.trial.number),
+            f"{it.mean:.4f}",
+            f"{it.low:.4f} to {it.high:.4f}",
+            f"{it.trial.parameters:,}",
+            verdict.says(it),
+        ]
+        for it in verdict.finalists
+    ]
     num_seeds = max(len(it.scores) for it in verdict.finalists)
-    headings = ("rank", "trial", f"val/{verdict.metric}", "95 % interval", "its seeds", "parameters", "against the best")
+    headings = ("trial", f"val/{verdict.metric}", "95 % interval", "parameters", "against the best")
     title = f"finalists, each trained anew with {num_seeds} other seeds, best first"
     _print(title, headings, rows, [it.trial.chosen for it in verdict.finalists])
 
@@ -116,15 +122,26 @@ def console() -> Console:
 
 
 def _print(title: str, headings: tuple[str, ...], rows: list[list[str]], samples: list[Chosen]) -> None:
-    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
+    """Print numbers and samples, a row each, in one table, or in two where the terminal is too narrow for one."""
+    keys = list(dict.fromkeys(name for chosen in samples for name in chosen))
+    names = tuple(name.rpartition(".")[2] for name in keys)
+    cells = [[_short(chosen[name]) if name in chosen else "" for name in keys] for chosen in samples]
+    shown = console()
+    whole = _table(title, headings + names, [row + more for row, more in zip(rows, cells, strict=True)])
+    if Measurement.get(shown, shown.options.update(width=1000), whole).maximum <= shown.width:
+        shown.print(whole)
+        return
+    shown.print(_table(title, headings, rows))
+    shown.print(_table("", headings[:1] + names, [row[:1] + more for row, more in zip(rows, cells, strict=True)]))
+
+
+def _table(title: str, headings: tuple[str, ...], rows: list[list[str]]) -> Table:
+    table = Table(title=title or None, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("state", "against the best") else "right")
-    keys = list(dict.fromkeys(name for chosen in samples for name in chosen))
-    for name in keys:
-        table.add_column(name.rpartition(".")[2])
-    for row, chosen in zip(rows, samples, strict=True):
-        table.add_row(*row, *(_short(chosen[name]) if name in chosen else "" for name in keys))
-    console().print(table)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _short(value: Any) -> str:

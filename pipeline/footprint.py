@@ -11,7 +11,7 @@ from pipeline.batches import make_batch, plan_epoch
 from pipeline.config import CAPITALISATION
 from pipeline.examples import Examples, Rows
 from pipeline.job import Job
-from pipeline.loop import DTYPES
+from pipeline.loop import DTYPES, EVALUATION_TOKENS
 from pipeline.memory import MemoryModel
 
 _PROCESS_BYTES = 440 * 2**20
@@ -42,7 +42,7 @@ def estimate_bytes(job: Job, sizes: Sizes, train: Examples) -> int:
     (words, kept), (more_words, more_kept) = (_kept_bytes(network, train, rows[: few * times]) for times in (1, 2))
     per_word = (more_kept - kept) / (more_words - words) if more_words > words else kept / words  # weights are kept, too, once
     weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    return int(_PROCESS_BYTES + _COPIES * weights + _MARGIN * max(paddeds) * per_word)
+    return int(_PROCESS_BYTES + _COPIES * weights + _MARGIN * max(*paddeds, EVALUATION_TOKENS) * per_word)
 
 
 def _kept_bytes(network: Network, train: Examples, rows: Rows) -> tuple[int, float]:

@@ -275,7 +275,7 @@ _LITTLE = 0.01
 def _share_out(place: Place) -> tuple[Callable[[dict[str, Any]], tune.PlacementGroupFactory], int]:
     """Say what a trial's own process takes of the cluster, and how many trials there are cores or GPUs for.
 
-    Of memory it takes what it was estimated to need and a quarter, in steps of a GiB: a process serves further trials of as
+    Of memory it takes what it was estimated to need and a half, in steps of a GiB: a process serves further trials of as
     much. The workers of a trial of several take what they need by themselves: so many trials are let in at once that all find
     it. Tune wants something of a process that waits for them; a byte of memory is missed by none.
     """
@@ -294,8 +294,8 @@ def _share_out(place: Place) -> tuple[Callable[[dict[str, Any]], tune.PlacementG
     return demand, max(1, room // num_workers)
 
 
-_SAFETY = 1.25
-"""What is set aside over an estimate, which may be a fifth too low."""
+_SAFETY = 1.5
+"""What is set aside over an estimate, which may be a third too low."""
 
 
 def _trial(sample: dict[str, Any], place: Place) -> None:
