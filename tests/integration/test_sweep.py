@@ -34,7 +34,8 @@ def test_a_trial_that_lags_behind_is_stopped_early(swept):
 
 
 def test_the_best_are_trained_again_with_other_seeds_and_compared(swept):
-    finalists = [run for run in sweep_runs(swept[0])[1] if run.data.tags["trial_state"] == "finished"]
+    whole = [run for run in sweep_runs(swept[0])[1] if run.data.tags["trial_state"] == "finished"]
+    finalists = sorted(whole, key=lambda run: -run.data.metrics["best/score"])[: SWEEP["finalists"]]
     _, repeats = sweep_runs(swept[0], "repeat")
     assert {run.info.status for run in repeats} == {"FINISHED"}
     tried = sorted((run.data.params["train.lr"], run.data.params["train.seed"]) for run in repeats)
