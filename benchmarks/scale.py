@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.config import Sizes
-from pipeline.batches import plan_epoch
+from pipeline.plans import plan_epoch
 
 HERE = Path(__file__).parent
 STEPS, NUM_LABELS, NUM_CHARS, BATCH_SEQUENCES, BATCH_TOKENS = 300, 17, 110, 32, 8192

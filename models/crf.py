@@ -34,7 +34,8 @@ class CRF(nn.Module):
         self.register_buffer("forbidden", forbidden)
         self.register_buffer("forbidden_start", forbidden_start)
 
-    def _scores(self) -> tuple[Tensor, Tensor]:
+    def scores(self) -> tuple[Tensor, Tensor]:
+        """Give (L,) scores of a first label, and (L, L) of one, in rows, before another; of what can not be, `FORBIDDEN`."""
         return (
             self.start.masked_fill(self.forbidden_start, FORBIDDEN),
             self.transitions.masked_fill(self.forbidden, FORBIDDEN),
@@ -60,7 +61,7 @@ class CRF(nn.Module):
 
     def score(self, emissions: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         """Give the score of each row's labels, (B,)."""
-        start, transitions = self._scores()
+        start, transitions = self.scores()
         is_real = step_mask(lengths, emissions.shape[1], emissions.device)
         labels = labels.masked_fill(~is_real, 0)
         given = emissions.gather(2, labels.unsqueeze(2)).squeeze(2)
@@ -85,7 +86,7 @@ class CRF(nn.Module):
             Per step (B, L) log sums over all beginnings that end in a label, each less its largest, so that long sequences
             lose no digits; a row's last stays at its padding. And (B,) what was taken off in all.
         """
-        start, transitions = self._scores()
+        start, transitions = self.scores()
         is_real = step_mask(lengths, emissions.shape[1], emissions.device)
         sums, shift = [start + emissions[:, 0]], emissions.new_zeros(len(emissions))
         for t in range(1, emissions.shape[1]):
@@ -97,7 +98,7 @@ class CRF(nn.Module):
 
     def marginals(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Give the probability of each label at each step, all label sequences considered, (B, T, L)."""
-        _, transitions = self._scores()
+        _, transitions = self.scores()
         ahead, _ = self._forward(emissions, lengths)
         lengths = lengths.to(emissions.device)
         back = self.end.expand_as(ahead[0])
@@ -110,7 +111,7 @@ class CRF(nn.Module):
 
     def best_path(self, emissions: Tensor, lengths: Tensor) -> Tensor:
         """Give the labels of the highest score (Viterbi 1967), (B, T); what stands at padding means nothing."""
-        start, transitions = self._scores()
+        start, transitions = self.scores()
         lengths = lengths.to(emissions.device)
         best, choices = start + emissions[:, 0], []
         ends = [best + self.end]

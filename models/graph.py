@@ -14,8 +14,10 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from models.cells import Cell, GRUCell, LSTMCell, ResetBeforeGRUCell, SimpleRNNCell
+from models.rnn import Recurrent
 from models.stack import Bidirectional, Layer
 
+OPSET, IR_VERSION = 21, 10
 LARGEST = 63
 """Of a weight in int8: two products with it still fit 16 bits, which processors without VNNI need."""
 NUM_HOLDERS = 2
@@ -73,15 +75,24 @@ class Flow:
 
 
 class Graph:
-    """Nodes and constants, as they are added."""
+    """Nodes and constants, as they are added.
 
-    def __init__(self) -> None:
+    Args:
+        prefix: of all names; a graph inside another has one of its own.
+        lengths: the input with the real steps of each row, (B,).
+    """
+
+    def __init__(self, prefix: str = "", lengths: str = "lengths") -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.lengths = lengths
+        self._prefix = prefix
 
     def constant(self, value: Any) -> str:
         """Add a tensor; returns its name."""
-        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), f"constant_{len(self.constants)}"))
+        self.constants.append(
+            numpy_helper.from_array(np.array(value, order="C"), f"{self._prefix}constant_{len(self.constants)}")
+        )
         return str(self.constants[-1].name)
 
     def whole(self, *values: int) -> str:
@@ -90,7 +101,7 @@ class Graph:
 
     def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> list[str]:
         """Add a node; returns the names of its outputs."""
-        names = [f"{operator}_{len(self.nodes)}_{i}" for i in range(outputs)]
+        names = [f"{self._prefix}{operator}_{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names
 
@@ -98,9 +109,16 @@ class Graph:
         """Add a node of one output; returns its name."""
         return self.add(operator, *inputs, **attributes)[0]
 
-    def name(self, tensor: str, name: str) -> None:
-        """Give a tensor a further name, under which it leaves the graph."""
+    def name(self, tensor: str, name: str) -> str:
+        """Give a tensor a further name, under which it leaves the graph; returns that."""
         self.nodes.append(helper.make_node("Identity", [tensor], [name]))
+        return name
+
+    def model(self, inputs: list[Any], outputs: list[Any]) -> bytes:
+        """Make a model of the graph, as bytes."""
+        drawn = helper.make_graph(self.nodes, "network", inputs, outputs, self.constants)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+        return bytes(helper.make_model(drawn, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
 
     def linear(self, read: str, layer: nn.Linear, flow: Flow | None = None) -> str:
         """Add a linear layer over the last axis."""
@@ -110,7 +128,7 @@ class Graph:
 
     def for_each_row(self, states: Array) -> str:
         """Repeat (D, H) states for every row of a batch, (D, B, H)."""
-        shape = self("Concat", self.whole(1), self("Shape", "lengths"), self.whole(1), axis=0)
+        shape = self("Concat", self.whole(1), self("Shape", self.lengths), self.whole(1), axis=0)
         return self("Expand", self.constant(states[:, None]), shape)
 
 
@@ -131,22 +149,29 @@ def _gates(cell: Cell, weights: Tensor) -> Array:
 def recurrent(graph: Graph, read: Flow, layer: Layer, *, go_backwards: bool, int8: bool) -> tuple[Flow, str]:
     """Add a layer; returns its outputs, in the order of the steps, and the name of its final states, (D, B, H)."""
     parts = [layer.forward_layer, layer.backward_layer] if isinstance(layer, Bidirectional) else [layer]
-    cells = [part.cell for part in parts]
-    inputs = np.stack([read.spread(_gates(cell, cell.weight_ih)) for cell in cells])
-    hidden = np.stack([_gates(cell, cell.weight_hh) for cell in cells])
-    seconds = [cell.bias_hh if cell.has_recurrent_bias else torch.zeros_like(cell.bias_ih) for cell in cells]
-    bias = np.stack([[_gates(cell, cell.bias_ih), _gates(cell, own)] for cell, own in zip(cells, seconds, strict=True)])
-    initial = [np.stack([numpy_of(part.initial_state[i]) for part in parts]) for i in range(len(parts[0].initial_state))]
-    direction = "bidirectional" if isinstance(layer, Bidirectional) else "reverse" if go_backwards else "forward"
-    add = _add_int8 if int8 else _add_float
-    outputs, states = add(graph, read.name, cells[0], (inputs, hidden, bias), initial, direction)
-    own, width = np.arange(cells[0].units), cells[0].units + (NUM_HOLDERS if int8 else 0)
+    outputs, states = directions(graph, read, parts, go_backwards=go_backwards, int8=int8)
+    own, width = np.arange(parts[0].cell.units), parts[0].cell.units + (NUM_HOLDERS if int8 else 0)
     if not isinstance(layer, Bidirectional):
         return Flow(graph("Squeeze", outputs, graph.whole(1)), own, width), states
     if layer.merge_mode == "concat":
         joined = graph("Reshape", graph("Transpose", outputs, perm=[0, 2, 1, 3]), graph.whole(0, 0, -1))
         return Flow(joined, np.concatenate([own, own + width]), 2 * width), states
     return Flow(graph(MERGES[layer.merge_mode], outputs, graph.whole(1), keepdims=0), own, width), states
+
+
+def directions(
+    graph: Graph, read: Flow, parts: list[Recurrent], *, go_backwards: bool = False, int8: bool = False
+) -> tuple[str, str]:
+    """Add one direction over time, or two, the second from the end; returns outputs (T, D, B, H) and final states (D, B, H)."""
+    cells = [part.cell for part in parts]
+    inputs = np.stack([read.spread(_gates(cell, cell.weight_ih)) for cell in cells])
+    hidden = np.stack([_gates(cell, cell.weight_hh) for cell in cells])
+    seconds = [cell.bias_hh if cell.has_recurrent_bias else torch.zeros_like(cell.bias_ih) for cell in cells]
+    bias = np.stack([[_gates(cell, cell.bias_ih), _gates(cell, own)] for cell, own in zip(cells, seconds, strict=True)])
+    initial = [np.stack([numpy_of(part.initial_state[i]) for part in parts]) for i in range(len(parts[0].initial_state))]
+    direction = "bidirectional" if len(parts) == 2 else "reverse" if go_backwards else "forward"
+    add = _add_int8 if int8 else _add_float
+    return add(graph, read.name, cells[0], (inputs, hidden, bias), initial, direction)
 
 
 MERGES = {"sum": "ReduceSum", "mul": "ReduceProd", "ave": "ReduceMean"}
@@ -165,7 +190,7 @@ def _add_float(
     attributes: dict[str, Any] = {"direction": direction, "hidden_size": cell.units, **operator.attributes}
     if isinstance(cell, SimpleRNNCell):
         attributes["activations"] = [cell.activation.capitalize()] * num
-    outputs, ends = graph.add(operator.name, read, *constants, "lengths", *states, outputs=2, **attributes)
+    outputs, ends = graph.add(operator.name, read, *constants, graph.lengths, *states, outputs=2, **attributes)
     return outputs, ends
 
 
@@ -191,7 +216,7 @@ def _add_int8(
     for state, part in zip(states, initial, strict=False):
         state[:, :units] = part
     zero = graph.constant(np.zeros((num, 4 * wide), np.int8))
-    inputs = [read, *constants, graph.constant(bias.reshape(num, -1)), "lengths", *map(graph.for_each_row, states), ""]
+    inputs = [read, *constants, graph.constant(bias.reshape(num, -1)), graph.lengths, *map(graph.for_each_row, states), ""]
     inputs += [scales[0], zero, scales[1], zero]
     attributes: dict[str, Any] = {"direction": direction, "hidden_size": wide, "domain": "com.microsoft"}
     outputs, ends = graph.add("DynamicQuantizeLSTM", *inputs, outputs=2, **attributes)

@@ -1,38 +1,33 @@
-"""A network's recurrent layers and heads as an ONNX graph, which onnxruntime runs faster than torch on a CPU.
+"""A network's recurrent layers and heads as an ONNX graph, which onnxruntime runs without torch, and faster on a CPU.
 
 The graph is built by hand on ONNX's own recurrent operators, which take lengths as an input: it is exact for any batch and
-length, where tracing freezes both. Word forms come in as rows of a table of vectors, which `form_vectors` computes once per
-form. Dropout is left out; what a CRF makes of its scores stays with `models.crf`.
+length, where tracing freezes both. Word forms come in as rows of a table of vectors, which the graph of `models.onnx_forms`
+computes once per form. Dropout is left out.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 from onnx import TensorProto, helper
-from torch import Tensor, nn
+from torch import nn
 
-from models.batch import Batch
 from models.cells import LSTMCell
-from models.embed import CharacterEncoder, ConvolutionalCharacters
-from models.graph import MERGES, NUM_HOLDERS, OPERATORS, Array, Flow, Graph, numpy_of, recurrent
-from models.heads import AttentionPooling, FinalPooling, Head, MaxPooling, MeanPooling, SequenceHead
+from models.graph import MERGES, NUM_HOLDERS, OPERATORS, Flow, Graph, numpy_of, recurrent
+from models.heads import AttentionPooling, CRFHead, FinalPooling, Head, MaxPooling, MeanPooling, SequenceHead
 from models.network import Network
+from models.onnx_crf import decode
+from models.onnx_forms import CAPITALISATION, bounds, features, form_size, read_order
 from models.rnn import Recurrent
 from models.stack import Bidirectional, Layer
-
-OPSET, IR_VERSION = 21, 10
-CAPITALISATION = "capitalisation"
-"""The further column that follows from the word's form."""
 
 
 def export(network: Network, int8: bool = False) -> bytes:
     """Write a network's graph, with its weights.
 
-    Inputs: `lengths` (B,) int32; `values` (B, T, I), or `forms` (F, ...) of `form_vectors`, `tokens` (B, T) rows of it, and
-    `column/<name>` (B, T) of every further column but `capitalisation`. Outputs: each head's logits, `logits/<name>`,
-    (B, T, L) or (B, L); past a row's end they mean nothing.
+    Inputs: `lengths` (B,) int32; `values` (B, T, I), or `forms` (F, ...) of `models.onnx_forms`, `tokens` (B, T) rows of it, and
+    `column/<name>` (B, T) of every further column but `capitalisation`. Outputs of each head: `labels/<name>` int64 and
+    `probabilities/<name>`, (B, T) or (B,), and `logits/<name>`, (B, T, L) or (B, L); past a row's end they mean nothing.
 
     Args:
         network: what to write.
@@ -50,14 +45,11 @@ def export(network: Network, int8: bool = False) -> bytes:
         flow, states = recurrent(graph, read, layer, go_backwards=network.config.go_backwards, int8=int8)  # type: ignore[arg-type]
         if network.rnn.residual and number:
             flow = Flow(graph("Add", flow.name, below.name), flow.places, flow.width)
+    outputs = []
     for name, head in zip(network.head_names, network.heads, strict=True):
-        graph.name(_head(graph, head, flow, states, network), f"logits/{name}")  # type: ignore[arg-type]
-    heads = zip(network.head_names, network.heads, strict=True)
-    outputs = [helper.make_tensor_value_info(f"logits/{name}", TensorProto.FLOAT, _shape(head)) for name, head in heads]  # type: ignore[arg-type]
+        outputs += _head(graph, name, head, flow, states, network)  # type: ignore[arg-type]
     lengths = helper.make_tensor_value_info("lengths", TensorProto.INT32, ["B"])
-    drawn = helper.make_graph(graph.nodes, "network", [lengths, *inputs], outputs, graph.constants)
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-    return bytes(helper.make_model(drawn, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
+    return graph.model([lengths, *inputs], outputs)
 
 
 def check(network: Network, int8: bool = False) -> None:
@@ -81,76 +73,6 @@ def check(network: Network, int8: bool = False) -> None:
         raise ValueError("int8 is for networks that read words, without layer_norm and without merge: mul")
 
 
-def form_size(network: Network) -> int:
-    """Count the numbers that follow from a word's form."""
-    words, chars = network.inputs.words, network.inputs.chars
-    size = 0 if words is None else words.weight.shape[1]
-    size += 0 if chars is None else chars.output_size
-    return size + network.config.features.get(CAPITALISATION, 0)
-
-
-@torch.inference_mode()
-def form_vectors(network: Network, batch: Batch, int8: bool = False) -> Array:
-    """Give what the graph reads of the word form at every step of a batch.
-
-    Args:
-        network: which was exported.
-        batch: of (B, T) words.
-        int8: whether the graph was exported so.
-
-    Returns:
-        (B * T, `form_size`), or two more in int8.
-    """
-    inputs, parts = network.inputs, []
-    if inputs.words is not None:
-        parts.append(inputs.words(batch.words.flatten()))
-    if inputs.chars is not None:
-        parts.append(inputs.chars(batch.chars, batch.char_lengths)[batch.forms.flatten()])
-    parts += [table(batch.features[name].flatten()) for name, table in _features(network) if name == CAPITALISATION]
-    vectors = numpy_of(torch.cat(parts, dim=1))
-    if not int8:
-        return vectors
-    held = np.tile(np.array([1, -1], np.float32), (len(vectors), 1))
-    return np.concatenate([vectors / _bounds(network)[: vectors.shape[1]], held], axis=1)
-
-
-def _features(network: Network) -> list[tuple[str, nn.Embedding]]:
-    return list(zip(network.inputs.feature_names, network.inputs.features, strict=True))  # type: ignore[arg-type]
-
-
-def _read_order(network: Network) -> Array:
-    """Give the place among the network's inputs of each number that the graph reads: what follows from the form first."""
-    start = form_size(network) - network.config.features.get(CAPITALISATION, 0)
-    first = list(range(start))
-    further: list[int] = []
-    for name, size in network.config.features.items():
-        (first if name == CAPITALISATION else further).extend(range(start, start + size))
-        start += size
-    return np.array(first + further, np.int64)
-
-
-def _bounds(network: Network) -> Array:
-    """Give the largest size of each number that the graph reads of a word."""
-    inputs, parts = network.inputs, []
-    if inputs.words is not None:
-        parts.append(torch.cat([inputs.words.weight, inputs.words.fixed]).abs().amax(0))
-    if inputs.chars is not None:
-        parts.append(_character_bounds(inputs.chars))
-    ordered = sorted(_features(network), key=lambda feature: feature[0] != CAPITALISATION)
-    parts += [table.weight.abs().amax(0) for _, table in ordered]
-    return numpy_of(torch.cat(parts).clamp(min=1e-6))
-
-
-def _character_bounds(chars: CharacterEncoder) -> Tensor:
-    """A recurrent state is within 1; a filter's answer within those to the characters that please it most and least."""
-    if not isinstance(chars, ConvolutionalCharacters):
-        return torch.ones(chars.output_size)
-    answers = torch.einsum("cs,fsw->cfw", chars.table.embedding.weight, chars.filters.weight)  # row 0 is padding, 0
-    bias = chars.filters.bias
-    assert bias is not None
-    return torch.maximum((bias + answers.amax(0).sum(1)).abs(), (bias + answers.amin(0).sum(1)).abs())
-
-
 def _inputs(graph: Graph, network: Network, int8: bool) -> tuple[Flow, list[Any]]:
     if network.inputs.values is not None:
         values = graph("Transpose", "values", perm=[1, 0, 2])
@@ -158,22 +80,22 @@ def _inputs(graph: Graph, network: Network, int8: bool) -> tuple[Flow, list[Any]
         size = network.inputs.output_size
         return Flow(graph.linear(values, network.inputs.values), np.arange(size), size), [info]
     parts, infos, size = [], [], form_size(network)
-    bounds = _bounds(network) if int8 else np.ones(network.inputs.output_size, np.float32)
+    largest = bounds(network) if int8 else np.ones(network.inputs.output_size, np.float32)
     num_held = NUM_HOLDERS if int8 else 0
     if size:
         infos.append(helper.make_tensor_value_info("forms", TensorProto.FLOAT, ["F", size + num_held]))
         infos.append(helper.make_tensor_value_info("tokens", TensorProto.INT64, ["B", "T"]))
         parts.append(graph("Gather", "forms", graph("Transpose", "tokens", perm=[1, 0])))
-    places = np.arange(len(bounds))
+    places = np.arange(len(largest))
     places[size:] += num_held
-    for name, table in _features(network):
+    for name, table in features(network):
         if name != CAPITALISATION:
-            rows = numpy_of(table.weight) / bounds[size : size + table.embedding_dim]
+            rows = numpy_of(table.weight) / largest[size : size + table.embedding_dim]
             size += table.embedding_dim
             infos.append(helper.make_tensor_value_info(f"column/{name}", TensorProto.INT64, ["B", "T"]))
             parts.append(graph("Gather", graph.constant(rows), graph("Transpose", f"column/{name}", perm=[1, 0])))
     read = parts[0] if len(parts) == 1 else graph("Concat", *parts, axis=2)
-    return Flow(read, places, size + num_held, _read_order(network), bounds if int8 else None), infos
+    return Flow(read, places, size + num_held, read_order(network), largest if int8 else None), infos
 
 
 def _norm(graph: Graph, flow: Flow, norm: nn.Module) -> Flow:
@@ -183,10 +105,31 @@ def _norm(graph: Graph, flow: Flow, norm: nn.Module) -> Flow:
     return Flow(name, flow.places, flow.width, flow.order)
 
 
-def _head(graph: Graph, head: Head, flow: Flow, states: str, network: Network) -> str:
-    """Add a head; returns the name of its logits."""
-    if not isinstance(head, SequenceHead):
-        return graph("Transpose", graph.linear(flow.name, head.output, flow), perm=[1, 0, 2])
+def _head(graph: Graph, name: str, head: Head, flow: Flow, states: str, network: Network) -> list[Any]:
+    """Add a head; returns what leaves the graph."""
+    if isinstance(head, SequenceHead):
+        logits, shape = _sequence_logits(graph, head, flow, states, network), ["B"]
+    else:
+        logits, shape = graph.linear(flow.name, head.output, flow), ["B", "T"]
+    if isinstance(head, CRFHead):
+        labels, likely = decode(graph, logits, head.crf)
+    else:
+        labels = graph("ArgMax", logits, axis=-1, keepdims=0)
+        likely = graph("ReduceMax", graph("Softmax", logits, axis=-1), graph.whole(-1), keepdims=0)
+    size = head.output.out_features
+    given = [
+        ("labels", labels, TensorProto.INT64, shape),
+        ("probabilities", likely, TensorProto.FLOAT, shape),
+        ("logits", logits, TensorProto.FLOAT, [*shape, size]),
+    ]
+    outputs = []
+    for kind, tensor, dtype, axes in given:
+        rows_first = tensor if "T" not in axes else graph("Transpose", tensor, perm=[1, 0, *range(2, len(axes))])
+        outputs.append(helper.make_tensor_value_info(graph.name(rows_first, f"{kind}/{name}"), dtype, axes))
+    return outputs
+
+
+def _sequence_logits(graph: Graph, head: SequenceHead, flow: Flow, states: str, network: Network) -> str:
     if isinstance(head.pooling, FinalPooling):
         pooled = _final(graph, flow, states, network)
     else:
@@ -194,10 +137,6 @@ def _head(graph: Graph, head: Head, flow: Flow, states: str, network: Network) -
     if head.dense is None:
         return graph.linear(pooled, head.output, flow)
     return graph.linear(graph("Relu", graph.linear(pooled, head.dense, flow)), head.output)
-
-
-def _shape(head: Head) -> list[str | int]:
-    return [*("B" if isinstance(head, SequenceHead) else "BT"), head.output.out_features]
 
 
 def _final(graph: Graph, flow: Flow, states: str, network: Network) -> str:
@@ -214,9 +153,9 @@ def _final(graph: Graph, flow: Flow, states: str, network: Network) -> str:
 
 def _last(graph: Graph, outputs: str) -> str:
     """Add each row's output at its last real step."""
-    steps = graph("Sub", graph("Cast", "lengths", to=TensorProto.INT64), graph.whole(1))
+    steps = graph("Sub", graph("Cast", graph.lengths, to=TensorProto.INT64), graph.whole(1))
     zero, one = (graph.constant(np.array(number, np.int64)) for number in (0, 1))
-    rows = graph("Range", zero, graph("Gather", graph("Shape", "lengths"), zero), one)
+    rows = graph("Range", zero, graph("Gather", graph("Shape", graph.lengths), zero), one)
     places = [graph("Unsqueeze", each, graph.whole(1)) for each in (steps, rows)]
     return graph("GatherND", outputs, graph("Concat", *places, axis=1))
 
@@ -225,7 +164,7 @@ def _real(graph: Graph, flow: Flow) -> str:
     """Add the mask of real steps, (T, B, 1)."""
     zero, one = (graph.constant(np.array(number, np.int64)) for number in (0, 1))
     steps = graph("Range", zero, graph("Gather", graph("Shape", flow.name), zero), one)
-    lengths = graph("Cast", "lengths", to=TensorProto.INT64)
+    lengths = graph("Cast", graph.lengths, to=TensorProto.INT64)
     is_real = graph("Less", graph("Unsqueeze", steps, graph.whole(1)), graph("Unsqueeze", lengths, graph.whole(0)))
     return graph("Unsqueeze", is_real, graph.whole(2))
 
@@ -240,7 +179,7 @@ def _max(graph: Graph, flow: Flow, pooling: nn.Module) -> str:
 
 def _mean(graph: Graph, flow: Flow, pooling: nn.Module) -> str:
     total = graph("ReduceSum", _filled(graph, flow, flow.name, 0), graph.whole(0), keepdims=0)
-    return graph("Div", total, graph("Unsqueeze", graph("Cast", "lengths", to=TensorProto.FLOAT), graph.whole(1)))
+    return graph("Div", total, graph("Unsqueeze", graph("Cast", graph.lengths, to=TensorProto.FLOAT), graph.whole(1)))
 
 
 def _attention(graph: Graph, flow: Flow, pooling: nn.Module) -> str:

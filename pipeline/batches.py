@@ -1,7 +1,7 @@
-"""Batches of an encoded split: bucketed by length, sized in tokens, whatever the number of workers.
+"""Batches of an encoded split as tensors, and each worker's share of them; `pipeline.plans` says which sequences make a batch.
 
-An epoch's batches are formed once for the whole job from the seed and the epoch; each worker then takes its rows of
-every batch. So the order of examples does not depend on how many workers there are, and all make the same number of steps.
+Each worker takes its rows of every batch of a plan. So the order of examples does not depend on how many workers there are, and
+all make the same number of steps.
 """
 
 from collections.abc import Iterator
@@ -17,39 +17,7 @@ from models.batch import Batch
 from models.config import IGNORED, MAIN, NUM_RESERVED, UNKNOWN_ID
 from pipeline.config import CAPITALISATION
 from pipeline.examples import Examples, Rows
-
-
-def plan_batches(lengths: Rows, batch_tokens: int, batch_sequences: int | None = None) -> list[Rows]:
-    """Cut sequences into batches of nearly equal length, shortest first, ties in the order given.
-
-    Args:
-        lengths: (n,) steps per sequence.
-        batch_tokens: steps of a batch at most, padding included; a longer sequence is a batch by itself.
-        batch_sequences: sequences of a batch at most.
-
-    Returns:
-        The rows of each batch; every sequence in exactly one.
-    """
-    order = np.argsort(lengths, kind="stable")
-    ascending = lengths[order]
-    batches, start = [], 0
-    while start < len(order):
-        low, high = start + 1, min(len(order), start + (batch_sequences or len(order)))
-        while low < high:  # the most rows whose longest, times their number, still fits
-            middle = (low + high + 1) // 2
-            fits = ascending[middle - 1] * (middle - start) <= batch_tokens
-            low, high = (middle, high) if fits else (low, middle - 1)
-        batches.append(order[start:low])
-        start = low
-    return batches
-
-
-def plan_epoch(lengths: Rows, batch_tokens: int, seed: int, epoch: int, batch_sequences: int | None = None) -> list[Rows]:
-    """Form an epoch's batches in training order; it follows from the seed and the epoch alone."""
-    rng = np.random.default_rng([seed, epoch])
-    shuffled = rng.permutation(len(lengths))
-    batches = [shuffled[rows] for rows in plan_batches(lengths[shuffled], batch_tokens, batch_sequences)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+from pipeline.plans import plan_batches
 
 
 def make_batch(

@@ -1,34 +1,30 @@
-"""What runs a network: torch, or onnxruntime on all cores, in float32 or in whole numbers (int8).
+"""What runs a network: onnxruntime on all cores, in float32 or in whole numbers (int8), without torch.
 
-An answer depends on its own sequence alone, whichever it is. torch and onnxruntime agree to the last digits; int8 is less
-exact, and the stage evaluate shows what that costs.
+An answer depends on its own sequence alone. int8 is less exact than float32, and the stage evaluate shows what that costs.
 """
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from models.heads import Prediction
-from models.network import Network
-from models.onnx import export, form_size, form_vectors
-from pipeline.batches import evaluation_batches, make_batch, plan_batches
 from pipeline.examples import Examples, FormTable, Rows
+from pipeline.plans import plan_batches
 from pipeline.vocab import Vocab
 
 EngineName = Literal["auto", "torch", "onnx", "int8"]
 
-_TORCH_TOKENS = 4096
-"""Steps per batch, padding included: enough to keep torch's kernels busy, small enough for any machine's memory."""
-_ONNX_TOKENS = 1024
-"""The same for onnxruntime, which is fastest where all that a batch needs stays in a core's own cache."""
+NETWORK, NETWORK_INT8, FORMS = "network.onnx", "network_int8.onnx", "forms.onnx"
+"""The files of a network: its graph, the same in int8 where that can be, and the graph of word forms where it reads words."""
+_STEPS = 1024
+"""Steps per batch, padding included: onnxruntime is fastest where all that a batch needs stays in a core's own cache."""
 _MOST_FORMS = 100_000
 """Word forms whose vectors are kept from call to call."""
 _FORMS_AT_ONCE = 4096
@@ -38,12 +34,23 @@ Forms = FormTable | NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
+class Output:
+    """What a head says of a batch: label ids and how likely each is, (B, T) or (B,), and logits, (B, T, L) or (B, L).
+
+    Past a row's end they mean nothing.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.floating[Any]]
+    logits: NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
 class Predicted:
-    """What the heads say of a batch: the numbers of its sequences, their lengths on the CPU, a prediction per head."""
+    """What a network says of a batch: the numbers of its sequences, and an output per head."""
 
     rows: Rows
-    lengths: Tensor
-    heads: dict[str, Prediction]
+    heads: dict[str, Output]
 
 
 class Engine(Protocol):
@@ -57,56 +64,36 @@ class Engine(Protocol):
     def predict(self, examples: Examples, forms: Forms) -> Iterator[Predicted]:
         """Yield predictions for every sequence once, in batches, in any order."""
 
-
-class TorchEngine:
-    """The network as it was trained."""
-
-    name = "torch"
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    def read_forms(self, forms: pl.Series, vocab: Vocab) -> tuple[Rows, Forms]:
-        """See `Engine.read_forms`."""
-        return np.arange(len(forms)), vocab.encode_forms(forms)
-
-    def predict(self, examples: Examples, forms: Forms) -> Iterator[Predicted]:
-        """See `Engine.predict`."""
-        assert not isinstance(forms, np.ndarray)
-        for rows, batch in evaluation_batches(replace(examples, forms=forms), _TORCH_TOKENS):
-            with torch.inference_mode():
-                heads = self._network.predict(self._network(batch), batch.lengths)
-            yield Predicted(rows, batch.lengths, heads)
+    def run(self, examples: Examples, forms: Forms, rows: Rows) -> Predicted:
+        """Predict some sequences, as one batch."""
 
 
 class OnnxEngine:
-    """The network in onnxruntime: as many batches at once as torch may use threads, each on one.
+    """A network's graphs in onnxruntime: as many batches at once as there are cores, each on one.
 
     Args:
-        network: to be run; its character network and what follows from logits stay with torch.
-        int8: multiply in whole numbers.
-
-    Raises:
-        ValueError: the network can not be written to ONNX, or not in int8.
+        network: the graph of `models.onnx`: a file, or what would be in it.
+        forms: that of `models.onnx_forms`, where the network reads words.
+        int8: whether the network's graph is in whole numbers.
     """
 
-    def __init__(self, network: Network, int8: bool = False) -> None:
-        import onnxruntime
-
+    def __init__(self, network: Path | bytes, forms: Path | bytes | None, int8: bool = False) -> None:
         self.name = "int8" if int8 else "onnx"
-        self._network, self._int8, self._size = network, int8, form_size(network)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(export(network, int8), options, providers=["CPUExecutionProvider"])
+        self._num_threads = _num_threads()
+        self._session = _open(network, 1)
+        self._forms = None if forms is None else _open(forms, self._num_threads)
+        self._vectors_name = "vectors_int8" if int8 else "vectors"
+        self._inputs = [item.name for item in self._session.get_inputs()]
+        outputs = [item.name for item in self._session.get_outputs()]
+        self._heads = [name.removeprefix("labels/") for name in outputs if name.startswith("labels/")]
         self._lock = Lock()
         self._known, self._vectors = pl.Series(dtype=pl.String), np.empty((0, 0), np.float32)
 
     def read_forms(self, forms: pl.Series, vocab: Vocab) -> tuple[Rows, Forms]:
         """See `Engine.read_forms`; a form that was met before is not encoded again."""
+        asked = forms.to_frame("form")
         with self._lock:
-            known = forms.to_frame("form").join(self._known.to_frame("form"), on="form", how="anti", maintain_order="left")[
-                "form"
-            ]
+            known = asked.join(self._known.to_frame("form"), on="form", how="anti", maintain_order="left")["form"]
             if len(self._known) + len(known) > _MOST_FORMS:
                 self._known, known = self._known.clear(), forms
             if len(known):
@@ -114,69 +101,93 @@ class OnnxEngine:
                 self._vectors = np.concatenate([self._vectors, vectors]) if len(self._known) else vectors
                 self._known = pl.concat([self._known, known])
             table, vectors = self._known.to_frame("form").with_row_index(), self._vectors
-        rows = forms.to_frame("form").join(table, on="form", how="left", maintain_order="left")["index"]
+        rows = asked.join(table, on="form", how="left", maintain_order="left")["index"]
         return rows.to_numpy().astype(np.int64), vectors
 
     def _encode(self, forms: FormTable) -> NDArray[np.float32]:
-        """Give the vectors of all forms of a table, each read as a sequence of one word."""
+        """Give the vectors of all forms of a table."""
         num = len(forms.word_ids)
-        if not self._size:
+        if self._forms is None:
             return np.empty((num, 0), np.float32)
-        words = Examples(np.arange(num + 1), tokens=np.arange(num, dtype=np.int32), forms=forms)
         order = np.argsort(np.diff(forms.char_offsets), kind="stable")
         parts = [order[i : i + _FORMS_AT_ONCE] for i in range(0, num, _FORMS_AT_ONCE)]
-        found = np.concatenate([form_vectors(self._network, make_batch(words, part), self._int8) for part in parts])
-        vectors = np.empty_like(found)
-        vectors[order] = found
-        return vectors
+        wanted = [item.name for item in self._forms.get_inputs()]
+        vectors = [self._forms.run([self._vectors_name], _form_inputs(forms, part, wanted))[0] for part in parts]
+        found = np.empty((num, vectors[0].shape[1]), np.float32)
+        found[order] = np.concatenate(vectors)
+        return found
 
     def predict(self, examples: Examples, forms: Forms) -> Iterator[Predicted]:
         """See `Engine.predict`."""
         vectors = self._encode(forms) if isinstance(forms, FormTable) else forms
-        num_threads = torch.get_num_threads()
-        size = min(_ONNX_TOKENS, -(-int(examples.offsets[-1]) // num_threads))
+        size = min(_STEPS, -(-int(examples.offsets[-1]) // self._num_threads))
         plan = plan_batches(examples.lengths, size)[::-1]  # the longest first, so that no thread ends with them alone
-        if min(num_threads, len(plan)) == 1:
-            yield from (self._run(examples, vectors, rows) for rows in plan)
+        if min(self._num_threads, len(plan)) == 1:
+            yield from (self.run(examples, vectors, rows) for rows in plan)
             return
-        with ThreadPoolExecutor(num_threads) as pool:
-            yield from pool.map(lambda rows: self._run(examples, vectors, rows), plan)
+        with ThreadPoolExecutor(self._num_threads) as pool:
+            yield from pool.map(lambda rows: self.run(examples, vectors, rows), plan)
 
-    @torch.inference_mode()
-    def _run(self, examples: Examples, vectors: NDArray[np.float32] | None, rows: Rows) -> Predicted:
+    def run(self, examples: Examples, forms: Forms, rows: Rows) -> Predicted:
+        """See `Engine.run`."""
+        vectors = self._encode(forms) if isinstance(forms, FormTable) else forms
         lengths = examples.lengths[rows]
         steps = examples.offsets[rows][:, None] + np.arange(lengths.max())
         at = np.minimum(steps, examples.offsets[-1] - 1)  # nothing reads what stands at padding
         given: dict[str, Any] = {"lengths": lengths.astype(np.int32)}
         if examples.values is not None:
             given["values"] = np.asarray(examples.values[at], np.float32)
-        if examples.tokens is not None and self._size:
+        if "tokens" in self._inputs:
+            assert examples.tokens is not None
             given |= {"forms": vectors, "tokens": examples.tokens[at].astype(np.int64)}
-        given |= {f"column/{name}": examples.per_token[name][at].astype(np.int64) for name in self._columns}
-        names = self._network.head_names
-        answers = self._session.run([f"logits/{name}" for name in names], given)
-        logits = {name: torch.from_numpy(answer) for name, answer in zip(names, answers, strict=True)}
-        own = torch.from_numpy(lengths)
-        return Predicted(rows, own, self._network.predict(logits, own))
-
-    @property
-    def _columns(self) -> list[str]:
-        """Further columns that the graph reads."""
-        names = [item.name for item in self._session.get_inputs()]
-        return [name.removeprefix("column/") for name in names if name.startswith("column/")]
+        columns = [name.removeprefix("column/") for name in self._inputs if name.startswith("column/")]
+        given |= {f"column/{name}": examples.per_token[name][at].astype(np.int64) for name in columns}
+        kinds = ("labels", "probabilities", "logits")
+        found = iter(self._session.run([f"{kind}/{name}" for name in self._heads for kind in kinds], given))
+        return Predicted(rows, {name: Output(next(found), next(found), next(found)) for name in self._heads})
 
 
-def make_engine(network: Network, name: EngineName) -> Engine:
-    """Make what runs a network; `auto` is onnxruntime, or torch where the network can not be written to ONNX.
+def _form_inputs(forms: FormTable, part: Rows, wanted: list[str]) -> dict[str, NDArray[Any]]:
+    """Give what the graph of word forms reads of some forms of a table, in ascending order of length."""
+    given: dict[str, NDArray[Any]] = {"words": forms.word_ids[part].astype(np.int64)}
+    if "capitalisation" in wanted:
+        assert forms.capitalisation is not None
+        given["capitalisation"] = forms.capitalisation[part].astype(np.int64)
+    if "chars" in wanted:
+        assert forms.char_ids is not None
+        starts = forms.char_offsets[part]
+        lengths = forms.char_offsets[part + 1] - starts
+        at = starts[:, None] + np.minimum(np.arange(lengths.max()), lengths[:, None] - 1)  # padding is never read
+        given |= {"chars": forms.char_ids[at].astype(np.int64), "char_lengths": lengths.astype(np.int32)}
+    return {name: given[name] for name in wanted}
+
+
+def _open(graph: Path | bytes, num_threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves its core to others
+    return onnxruntime.InferenceSession(
+        str(graph) if isinstance(graph, Path) else graph, options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _num_threads() -> int:
+    """As many as the process may use cores, or as it is told to."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def open_engine(folder: Path, name: EngineName) -> OnnxEngine:
+    """Open the graphs of an exported model.
 
     Raises:
-        ValueError: the network can not be run so.
+        ValueError: it has none that could be run so.
     """
     if name == "torch":
-        return TorchEngine(network)
-    try:
-        return OnnxEngine(network, int8=name == "int8")
-    except ValueError:
-        if name != "auto":
-            raise
-        return TorchEngine(network)
+        raise ValueError("torch runs a network as it was trained, not one that was exported for the registry")
+    graph = folder / (NETWORK_INT8 if name == "int8" else NETWORK)
+    if not graph.exists():
+        raise ValueError("this network has no graph in int8, which is for LSTMs over words")
+    forms = folder / FORMS
+    return OnnxEngine(graph, forms if forms.exists() else None, name == "int8")

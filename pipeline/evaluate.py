@@ -31,7 +31,7 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
     scores = score_labels(test, predicted, words, task == "tagging")
     floor = score_labels(test, _floor(task, train, test), words, task == "tagging")
     for name, labels in answers.items():
-        further, kind = test.as_target(name), labeler.network.sizes.targets[name].task
+        further, kind = test.as_target(name), labeler.sizes.targets[name].task
         cheap = _floor(kind, train.as_target(name), further)
         scores[f"{name}_accuracy"] = score_labels(further, labels, words, kind == "tagging")["accuracy"]
         floor[f"{name}_accuracy"] = score_labels(further, cheap, words, kind == "tagging")["accuracy"]
@@ -40,7 +40,7 @@ def run(task: Task, layout: Layout) -> dict[str, float]:
     metrics |= {f"test/floor_{name}": value for name, value in floor.items()}
     _warn_where_floor_wins(scores, floor)
     _write_report(layout.report_dir, labeler.meta, test, predicted, metrics)
-    drawn = draw(labeler.network.config, task, is_numeric=bool(labeler.network.sizes.vector_size))
+    drawn = draw(labeler.config, task, is_numeric=bool(labeler.sizes.vector_size))
     (layout.report_dir / "network.svg").write_text(drawn, encoding="utf-8")
     tracked = _run_of(labeler.meta, layout)
     (layout.report_dir / "run.json").write_text(json.dumps({"run_id": tracked.run_id}), encoding="utf-8")

@@ -7,12 +7,13 @@ import numpy as np
 
 from models.config import Sizes
 from models.network import Network, build_network
-from pipeline.batches import make_batch, plan_epoch
+from pipeline.batches import make_batch
 from pipeline.config import CAPITALISATION
 from pipeline.examples import Examples, Rows
 from pipeline.job import Job
 from pipeline.loop import DTYPES, EVALUATION_TOKENS
 from pipeline.memory import MemoryModel
+from pipeline.plans import plan_epoch
 
 _PROCESS_BYTES = 440 * 2**20
 """Of a process that has loaded torch and Ray, without a network."""

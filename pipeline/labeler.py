@@ -1,12 +1,13 @@
-"""A trained model at work: text or encoded examples in, labels out, any number of sequences of any length.
+"""A model at work: text or encoded examples in, labels out, any number of sequences of any length.
 
-Its folder holds weights, the network's shape and vocabularies, with a manifest of hashes and no pickle. Answers do not
-depend on what else is asked at the same time: no layer reads padding.
+Its folder holds graphs for onnxruntime and vocabularies, with a manifest of hashes and no pickle; a folder with a network as it
+was trained does, too. Answers do not depend on what else is asked at the same time: no layer reads padding.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.config import MAIN, ModelConfig, Sizes
-from models.network import Network, build_network
-from pipeline.checkpoint import load_checkpoint
 from pipeline.config import CAPITALISATION
-from pipeline.engines import Engine, EngineName, Forms, make_engine
+from pipeline.engines import NETWORK, Engine, EngineName, Forms, open_engine
 from pipeline.errors import DataError
 from pipeline.examples import Examples, Rows
+from pipeline.manifest import check_manifest
 from pipeline.vocab import Vocab
 from pipeline.words import Words, read_words, tokenize
 
@@ -55,40 +55,51 @@ class _Labels:
 
 @dataclass(frozen=True)
 class Labeler:
-    """A network with its weights, what its numbers mean, what is known of its training, and what runs it."""
+    """What a network's numbers mean, what is known of its training, and what runs it."""
 
-    network: Network
     vocab: Vocab
     meta: dict[str, Any]
     engine: Engine
 
     @classmethod
     def load(cls, folder: Path, engine: EngineName = "auto") -> "Labeler":
-        """Read a model folder whose files match its manifest.
+        """Read a model folder whose files match its manifest; torch is needed only where it holds a network as it was trained.
 
         Args:
             folder: of the model.
-            engine: what shall run the network; see `pipeline.engines`.
+            engine: what shall run the network; see `pipeline.engines` and `pipeline.trained`.
 
         Raises:
             IntegrityError: a file is missing or altered.
             ValueError: the network can not be run by this engine.
         """
-        tensors, meta = load_checkpoint(folder)
-        config = ModelConfig(**{**meta["model"], "hidden": tuple(meta["model"]["hidden"])})
-        network = build_network(config, Sizes.load(meta["sizes"]))
-        network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
-        return cls(network.eval(), Vocab.load(folder / "vocab.json"), meta, make_engine(network, engine))
+        if NETWORK in check_manifest(folder):
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            return cls(Vocab.load(folder / "vocab.json"), meta, open_engine(folder, engine))
+        from pipeline.trained import Trained
+
+        trained = Trained.load(folder)
+        return cls(trained.vocab, trained.meta, trained.engine(engine))
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """What the network is made of."""
+        return ModelConfig(**{**self.meta["model"], "hidden": tuple(self.meta["model"]["hidden"])})
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """What the network knows of its data."""
+        return Sizes.load(self.meta["sizes"])
 
     @property
     def is_tagger(self) -> bool:
         """Whether it gives a label per word, not per sequence."""
-        return self.network.sizes.task == "tagging"
+        return self.sizes.task == "tagging"
 
     @property
     def columns(self) -> list[str]:
         """Further columns that must be given with the words."""
-        return [name for name in self.network.config.features if name != CAPITALISATION]
+        return [name for name in self.config.features if name != CAPITALISATION]
 
     def label_texts(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Label raw texts, cut into words the way the corpora are; where the input is numeric, JSON lists of steps.
@@ -105,7 +116,7 @@ class Labeler:
         Raises:
             DataError: a sequence to classify has no words, or is no list of steps.
         """
-        if self.network.sizes.vector_size:
+        if self.sizes.vector_size:
             return self._of_sequences(self._ask_values(self._read_steps(texts)))
         if self.columns:
             return self._label_records(texts)
@@ -216,9 +227,9 @@ class Labeler:
         return place < longest
 
     def _label(self, examples: Examples, forms: Forms) -> _Labels:
-        tasks = {MAIN: self.network.sizes.task, **{name: target.task for name, target in self.network.sizes.targets.items()}}
+        tasks = {MAIN: self.sizes.task, **{name: target.task for name, target in self.sizes.targets.items()}}
         num = {"tagging": int(examples.offsets[-1]), "classification": len(examples)}
-        ids = {name: np.zeros(num[tasks[name]], np.int64) for name in self.network.head_names}
+        ids = {name: np.zeros(num[tasks[name]], np.int64) for name in (MAIN, *self.config.heads)}
         likely = np.zeros(num[tasks[MAIN]], np.float64)
         for predicted in self.engine.predict(examples, forms):
             lengths = examples.lengths[predicted.rows]
@@ -227,9 +238,9 @@ class Labeler:
             at = (examples.offsets[predicted.rows][:, None] + steps)[is_real]
             for name, head in predicted.heads.items():
                 where, real = (at, is_real) if tasks[name] == "tagging" else (predicted.rows, slice(None))
-                ids[name][where] = head.labels.numpy()[real]
+                ids[name][where] = head.labels[real]
                 if name == MAIN:
-                    likely[where] = head.probabilities.numpy()[real]
+                    likely[where] = head.probabilities[real]
         named = {name: self._names(name)[found].tolist() for name, found in ids.items()}
         per_word = {name: labels for name, labels in named.items() if tasks[name] == "tagging"}
         return _Labels(per_word, {name: labels for name, labels in named.items() if name not in per_word}, likely)
@@ -238,7 +249,7 @@ class Labeler:
         return np.array(self.vocab.labels if target == MAIN else self.vocab.column_labels(target), dtype=object)
 
     def _read_steps(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
-        return [_steps(text, f"text {i}", self.network.sizes.vector_size) for i, text in enumerate(texts, start=1)]
+        return [_steps(text, f"text {i}", self.sizes.vector_size) for i, text in enumerate(texts, start=1)]
 
 
 def _answers(labels: _Labels, lengths: Rows) -> list[Answer]:

@@ -18,7 +18,7 @@ from torch.profiler import record_function
 from models.config import MAIN
 from models.lengths import step_mask
 from models.network import Network
-from pipeline.batches import Share, evaluation_batches, plan_epoch, training_shares
+from pipeline.batches import Share, evaluation_batches, training_shares
 from pipeline.config import CAPITALISATION, TrainConfig
 from pipeline.errors import DivergedError, InfrastructureError
 from pipeline.examples import Examples
@@ -26,6 +26,7 @@ from pipeline.failpoints import reach
 from pipeline.gradients import Gradients, next_part
 from pipeline.messages import EpochResult, StepResult
 from pipeline.optimizer import Optimizer
+from pipeline.plans import plan_epoch
 from pipeline.spans import BioLabels
 from pipeline.world import Adder, World
 

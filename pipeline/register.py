@@ -64,7 +64,7 @@ def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float
     tags |= {section: json.dumps(labeler.meta[section]) for section in ("model", "train")}
     tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name}
     text = _describe(name, corpus_name, labeler, metrics, run_id)
-    size = labeler.network.sizes.vector_size
+    size = labeler.sizes.vector_size
     example = ["A short text .", "Another one ."]
     if labeler.columns:
         example = [json.dumps({key: ["one", "two"] for key in ("tokens", *labeler.columns)})]

@@ -56,7 +56,7 @@ def answer_split(labeler: Labeler, split: Split) -> dict[str, Sequences]:
     else:
         columns = [{name: split.columns[name][i] for name in labeler.columns} for i in range(len(split.tokens))]
         answers = labeler.label_tokens(split.tokens, columns)
-    further = {name: [answer.further[name] for answer in answers] for name in labeler.network.config.heads}
+    further = {name: [answer.further[name] for answer in answers] for name in labeler.config.heads}
     return {MAIN: [answer.labels for answer in answers], **further}
 
 

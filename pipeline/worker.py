@@ -16,7 +16,7 @@ import torch
 
 from models.config import Sizes
 from models.network import build_network
-from pipeline.batches import make_batch, plan_epoch
+from pipeline.batches import make_batch
 from pipeline.checkpoint import STEP, Checkpoints, newest_checkpoint
 from pipeline.errors import DivergedError, ParamsError, StoppedError, UnrollError
 from pipeline.examples import Examples
@@ -24,6 +24,7 @@ from pipeline.job import FINAL, Job
 from pipeline.loop import DTYPES, Training, fit
 from pipeline.manifest import check_manifest
 from pipeline.messages import Channel, Emit, EpochResult, Notice, StepResult
+from pipeline.plans import plan_epoch
 from pipeline.spans import BioLabels
 from pipeline.storage import open_store, reading
 from pipeline.vocab import Vocab

@@ -11,12 +11,13 @@ from making import SMALL, loss_of, make_examples, make_network
 from models import build_network
 from models.config import IGNORED, Target
 from pipeline import failpoints, loop, memory
-from pipeline.batches import make_batch, plan_epoch, training_shares
+from pipeline.batches import make_batch, training_shares
 from pipeline.config import TrainConfig
 from pipeline.errors import DivergedError, InfrastructureError
 from pipeline.gradients import has_bfloat16
 from pipeline.loop import Training, evaluate, fit, learning_rate
 from pipeline.messages import EpochResult
+from pipeline.plans import plan_epoch
 from pipeline.spans import BioLabels
 
 CPU = torch.device("cpu")

@@ -4,15 +4,17 @@ import dataclasses
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
-from making import SMALL, batch_of, make_examples
+from making import SMALL, make_examples
 
 from models.config import ModelConfig, Setting, Sizes, Target, drop_idle
 from models.network import build_network
-from models.onnx import export, form_size, form_vectors
+from models.onnx import export
+from models.onnx_forms import export_forms, form_size
+from pipeline.engines import OnnxEngine
 from pipeline.examples import Examples
+from pipeline.trained import TorchEngine
 
 LENGTHS = [7, 2, 1, 5, 5, 3, 12]
 NETWORKS = [
@@ -55,33 +57,26 @@ def draw_examples(task="tagging", lengths=LENGTHS):
 
 
 def ask(network, examples, rows, int8=False):
-    """Run the exported graph on a batch; returns each head's logits."""
-    session = onnxruntime.InferenceSession(export(network, int8))
-    batch = batch_of(examples, rows)
-    given = {"lengths": batch.lengths.numpy().astype(np.int32), "values": batch.values.numpy()}
-    if form_size(network) and examples.forms is not None:
-        given["forms"] = form_vectors(network, batch, int8)
-        given["tokens"] = np.arange(len(given["forms"])).reshape(batch.words.shape)
-    given |= {f"column/{name}": ids.numpy() for name, ids in batch.features.items()}
-    wanted = {item.name for item in session.get_inputs()}
-    answers = session.run(None, {name: value for name, value in given.items() if name in wanted})
-    return {item.name.removeprefix("logits/"): value for item, value in zip(session.get_outputs(), answers, strict=True)}
+    """Run the exported graphs on a batch; returns each head's output."""
+    forms = export_forms(network, int8) if form_size(network) else None
+    return OnnxEngine(export(network, int8), forms, int8).run(examples, examples.forms, np.array(rows)).heads
 
 
-def real_parts(logits, lengths):
-    """Give (B, T, L) logits without padding, or (B, L) as they are."""
-    return logits if logits.ndim == 2 else np.concatenate([row[:length] for row, length in zip(logits, lengths, strict=True)])
+def real_parts(values, lengths, per_step):
+    """Give (B, T, ...) values without padding, or (B, ...) as they are."""
+    return np.concatenate([row[:length] for row, length in zip(values, lengths, strict=True)]) if per_step else values
 
 
 def assert_equal(network, examples, int8=False, atol=1e-5):
     rows = list(range(len(examples)))
     found = ask(network, examples, rows, int8)
-    with torch.inference_mode():
-        expected = network(batch_of(examples, rows))
+    expected = TorchEngine(network).run(examples, examples.forms, np.array(rows)).heads
     assert set(found) == set(expected)
-    for name, logits in expected.items():
-        sides = [real_parts(each, examples.lengths) for each in (found[name], logits.numpy())]
-        np.testing.assert_allclose(*sides, atol=atol, rtol=0)
+    for name, output in expected.items():
+        per_step = output.logits.ndim == 3
+        for kind in ("logits", "probabilities", "labels")[: 1 if int8 else 3]:
+            sides = [real_parts(getattr(each, kind), examples.lengths, per_step) for each in (found[name], output)]
+            np.testing.assert_allclose(*sides, atol=atol, rtol=0)
 
 
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
@@ -113,7 +108,10 @@ def test_numbers_per_step_are_read():
 
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_graphs_are_valid(options):
-    onnx.checker.check_model(onnx.load_from_string(export(draw_network(options))), full_check=True)
+    network = draw_network(options)
+    graphs = [export(network), *([export_forms(network)] if form_size(network) else [])]
+    for graph in graphs:
+        onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
 
 
 INT8 = [
@@ -137,10 +135,10 @@ def test_padding_batch_mates_and_order_change_nothing(options, int8):
     together, shuffled = (ask(network, examples, rows, int8) for rows in ([0, 1, 2, 3, 4, 5, 6], [4, 6, 0]))
     for place, row in enumerate([4, 6, 0]):
         alone = ask(network, examples, [row], int8)
-        for name, logits in alone.items():
-            kept = slice(0, LENGTHS[row]) if logits.ndim == 3 else slice(None)
-            for other in (together[name][row], shuffled[name][place]):
-                np.testing.assert_allclose(other[kept], logits[0][kept], atol=1e-6, rtol=0)
+        for name, output in alone.items():
+            kept = slice(0, LENGTHS[row]) if output.logits.ndim == 3 else slice(None)
+            for other in (together[name].logits[row], shuffled[name].logits[place]):
+                np.testing.assert_allclose(other[kept], output.logits[0][kept], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("options", [{"cell": "gru"}, {"layer_norm": True}, {"merge": "mul"}], ids=str)
