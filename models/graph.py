@@ -90,10 +90,9 @@ class Graph:
 
     def constant(self, value: Any) -> str:
         """Add a tensor; returns its name."""
-        self.constants.append(
-            numpy_helper.from_array(np.array(value, order="C"), f"{self._prefix}constant_{len(self.constants)}")
-        )
-        return str(self.constants[-1].name)
+        name = f"{self._prefix}constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
 
     def whole(self, *values: int) -> str:
         """Add whole numbers, such as axes or a shape."""

@@ -108,24 +108,24 @@ def _norm(graph: Graph, flow: Flow, norm: nn.Module) -> Flow:
 def _head(graph: Graph, name: str, head: Head, flow: Flow, states: str, network: Network) -> list[Any]:
     """Add a head; returns what leaves the graph."""
     if isinstance(head, SequenceHead):
-        logits, shape = _sequence_logits(graph, head, flow, states, network), ["B"]
+        logits, shape = _sequence_logits(graph, head, flow, states, network), "B"
     else:
-        logits, shape = graph.linear(flow.name, head.output, flow), ["B", "T"]
+        logits, shape = graph.linear(flow.name, head.output, flow), "BT"
     if isinstance(head, CRFHead):
         labels, likely = decode(graph, logits, head.crf)
     else:
         labels = graph("ArgMax", logits, axis=-1, keepdims=0)
         likely = graph("ReduceMax", graph("Softmax", logits, axis=-1), graph.whole(-1), keepdims=0)
-    size = head.output.out_features
     given = [
-        ("labels", labels, TensorProto.INT64, shape),
-        ("probabilities", likely, TensorProto.FLOAT, shape),
-        ("logits", logits, TensorProto.FLOAT, [*shape, size]),
+        ("labels", labels, TensorProto.INT64, []),
+        ("probabilities", likely, TensorProto.FLOAT, []),
+        ("logits", logits, TensorProto.FLOAT, [head.output.out_features]),
     ]
     outputs = []
-    for kind, tensor, dtype, axes in given:
-        rows_first = tensor if "T" not in axes else graph("Transpose", tensor, perm=[1, 0, *range(2, len(axes))])
-        outputs.append(helper.make_tensor_value_info(graph.name(rows_first, f"{kind}/{name}"), dtype, axes))
+    for kind, tensor, dtype, last in given:
+        if shape == "BT":
+            tensor = graph("Transpose", tensor, perm=[1, 0, *(2 for _ in last)])
+        outputs.append(helper.make_tensor_value_info(graph.name(tensor, f"{kind}/{name}"), dtype, [*shape, *last]))
     return outputs
 
 

@@ -11,6 +11,8 @@ from onnx import TensorProto, helper
 from models.crf import CRF
 from models.graph import Graph, numpy_of
 
+Shape = list[str | int | None]
+
 
 def decode(graph: Graph, emissions: str, crf: CRF) -> tuple[str, str]:
     """Add the most likely label sequence and the marginal probability of each of its labels.
@@ -66,7 +68,7 @@ def _ahead(transitions: str, num_labels: int) -> Any:
     after = graph("Add", graph("ReduceLogSumExp", reached, graph.whole(1), keepdims=0), "next")
     sums = graph("Where", "inside", _without_largest(graph, after), "sums")
     seen = [graph("Identity", name) for name in ("best", "sums")]
-    scores = ["B", num_labels]
+    scores: Shape = ["B", num_labels]
     given = {"best": scores, "sums": scores, "next": scores}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in given.items()]
     inputs.append(helper.make_tensor_value_info("inside", TensorProto.BOOL, ["B", 1]))
@@ -86,8 +88,9 @@ def _back(transitions: str, num_labels: int) -> Any:
     before = graph("ReduceLogSumExp", graph("Add", transitions, after), graph.whole(2), keepdims=0)
     back = graph("Where", "inside_back", _without_largest(graph, before), "back")
     seen = [graph("Identity", label), graph("Identity", back)]
-    scores, floating, whole = ["B", num_labels], TensorProto.FLOAT, TensorProto.INT64
-    given = [
+    scores: Shape = ["B", num_labels]
+    floating, whole = TensorProto.FLOAT, TensorProto.INT64
+    given: list[tuple[str, int, Shape]] = [
         ("label", whole, ["B"]),
         ("back", floating, scores),
         ("chosen", whole, scores),
@@ -95,7 +98,12 @@ def _back(transitions: str, num_labels: int) -> Any:
         ("next_back", floating, scores),
         ("inside_back", TensorProto.BOOL, ["B", 1]),
     ]
-    left = [(label, whole, ["B"]), (back, floating, scores), (seen[0], whole, ["B"]), (seen[1], floating, scores)]
+    left: list[tuple[str, int, Shape]] = [
+        (label, whole, ["B"]),
+        (back, floating, scores),
+        (seen[0], whole, ["B"]),
+        (seen[1], floating, scores),
+    ]
     inputs, outputs = ([helper.make_tensor_value_info(*each) for each in side] for side in (given, left))
     return helper.make_graph(graph.nodes, "back", inputs, outputs, graph.constants)
 

@@ -168,9 +168,8 @@ def _open(graph: Path | bytes, num_threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves its core to others
-    return onnxruntime.InferenceSession(
-        str(graph) if isinstance(graph, Path) else graph, options, providers=["CPUExecutionProvider"]
-    )
+    model = str(graph) if isinstance(graph, Path) else graph
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _num_threads() -> int:

@@ -1,4 +1,7 @@
-"""Which sequences make a batch: bucketed by length, sized in tokens, formed once for the whole job from the seed and the epoch."""
+"""Which sequences make a batch: bucketed by length, sized in tokens, whatever the number of workers.
+
+An epoch's batches are formed once for the whole job, from the seed and the epoch.
+"""
 
 import numpy as np
 

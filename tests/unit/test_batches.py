@@ -11,6 +11,10 @@ from pipeline.examples import Examples, FormTable
 from pipeline.plans import plan_epoch
 
 
+def _lengths(number, seed=0):
+    return np.random.default_rng(seed).integers(1, 40, number)
+
+
 def _shares(examples, rank, world_size, first=0, word_dropout=0.5):
     plan = plan_epoch(examples.lengths, 60, seed=1, epoch=0)
     return list(

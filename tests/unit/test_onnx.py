@@ -29,11 +29,13 @@ NETWORKS = [
     {"hidden": (5, 5), "residual": True, "merge": "sum", "pooling": "max"},
     {"hidden": (5, 4), "merge": "mul", "learned_state": True},
     {"crf": True, "char_encoder": "cnn", "char_width": 2},
+    {"crf": True, "bio": True, "char_encoder": "cnn", "char_width": 3},
     {"word_size": 0, "char_encoder": "gru"},
     {"char_hidden": 0, "char_size": None, "features": {"tag": 3, "capitalisation": 2, "mood": 2}, "layer_norm": True},
     {"word_size": 0, "char_hidden": 0, "char_size": None, "features": {"tag": 3}},
     {"heads": {"tag": 0.5, "kind": 0.2}, "pooling": "mean", "dense": 3, "bptt_steps": 2},
 ]
+BIO = ("B-x", "I-x", "O", "I-y")
 POOLINGS = [{"pooling": kind, "dense": dense} for kind in ("final", "max", "mean", "attention") for dense in (0, 3)]
 
 
@@ -41,7 +43,9 @@ def draw_network(options, task="tagging"):
     """Build a network with weights far from 0, so that nothing hides."""
     features = {"capitalisation": 7, "tag": 6, "mood": 6}
     targets = {"tag": Target("tagging", 4), "kind": Target("classification", 3)}
-    sizes = Sizes(task, num_words=20, num_chars=12, num_labels=4, num_fixed_words=6, features=features, targets=targets)
+    sizes = Sizes(
+        task, num_words=20, num_chars=12, num_labels=4, num_fixed_words=6, features=features, targets=targets, labels=BIO
+    )
     setting = Setting(task, sequence_targets=("kind",))
     network = build_network(drop_idle(dataclasses.replace(SMALL, **options), setting), sizes, seed=3).eval()
     with torch.no_grad():
@@ -95,7 +99,8 @@ def test_a_classifiers_graph_equals_the_network(options):
 def test_final_states_are_read_at_the_real_ends(options):
     if not (options.get("residual") and options.get("merge")):
         assert_equal(
-            draw_network({**options, "pooling": "final", "crf": False}, "classification"), draw_examples("classification")
+            draw_network({**options, "pooling": "final", "crf": False, "bio": None}, "classification"),
+            draw_examples("classification"),
         )
 
 
