@@ -184,6 +184,17 @@ def predict(
 
 
 @app.command()
+def verify(
+    model: Annotated[str, typer.Argument(help="A registered model, or a model folder.")] = "models:/pos@champion",
+    engine: Annotated[Engine, typer.Option(help=_ENGINE_HELP)] = "auto",
+) -> None:
+    """Check that padding, batch mates and order change no answer of a model. Example: `unroll verify models:/pos@champion`"""
+    from pipeline import verify as command
+
+    command.run(model, engine)
+
+
+@app.command()
 def cluster(
     nodes: Annotated[int, typer.Option(min=1, help="Nodes to start.")] = 2,
     cpus: Annotated[int, typer.Option(min=1, help="Cores of each.")] = 1,

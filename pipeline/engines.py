@@ -44,6 +44,19 @@ class Output:
     probabilities: NDArray[np.floating[Any]]
     logits: NDArray[np.floating[Any]]
 
+    def row(self, place: int) -> "Output":
+        """Give one sequence's, as a batch."""
+        return self._at(slice(place, place + 1))
+
+    def real(self, lengths: Rows) -> "Output":
+        """Give what is said of real steps, one after another, (N,) and (N, L), of rows of these lengths; or of each row, (B,)."""
+        if self.logits.ndim == 2:
+            return self
+        return self._at(np.arange(self.logits.shape[1]) < lengths[:, None])
+
+    def _at(self, places: Any) -> "Output":
+        return Output(self.labels[places], self.probabilities[places], self.logits[places])
+
 
 @dataclass(frozen=True)
 class Predicted:

@@ -127,14 +127,28 @@ class Labeler:
         labels = self._ask(words, np.diff(words.starts[ends]), {})
         return self._of_words(written.to_list(), words.starts, ends, labels) if self.is_tagger else self._of_sequences(labels)
 
+    def label_words(self, tokens: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+        """Label texts that are words already; see `label_texts`. Each word is read as it is, contractions, too.
+
+        Raises:
+            DataError: a sequence to classify has no words, or the network reads something else than words.
+        """
+        if self.sizes.vector_size or self.columns:
+            wanted = f"words with {', '.join(self.columns)}" if self.columns else "numbers"
+            raise DataError(f"words alone can not be labelled; the model reads {wanted}; fix: give those, as JSON texts")
+        return self._of_given_words(tokens, self._ask(*self._read_tokens(tokens), {}))
+
     def _label_records(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         records = [_record(text, f"text {i}", self.columns) for i, text in enumerate(texts, start=1)]
         tokens = [record["tokens"] for record in records]
-        labels = self._ask(*self._read_tokens(tokens), {name: [record[name] for record in records] for name in self.columns})
+        columns = {name: [record[name] for record in records] for name in self.columns}
+        return self._of_given_words(tokens, self._ask(*self._read_tokens(tokens), columns))
+
+    def _of_given_words(self, tokens: Sequence[Sequence[str]], labels: _Labels) -> list[dict[str, Any]]:
         if not self.is_tagger:
             return self._of_sequences(labels)
         ends = _offsets([len(row) for row in tokens])
-        return self._of_words(tokens, np.arange(ends[-1] + 1), ends, labels)
+        return self._of_words([list(row) for row in tokens], np.arange(ends[-1] + 1), ends, labels)
 
     def _of_sequences(self, labels: _Labels) -> list[dict[str, Any]]:
         further = {name: values for name, values in labels.per_sequence.items() if name != MAIN}

@@ -69,13 +69,13 @@ def compare(first: Output, second: Output, lengths: Rows) -> Parity:
         second: what is held against it.
         lengths: (B,) real steps of each row.
     """
-    steps = np.arange(first.logits.shape[1]) < lengths[:, None] if first.logits.ndim == 3 else np.ones(len(lengths), np.bool_)
-    logits, found = first.logits[steps], second.logits[steps]
+    first, second = (output.real(lengths) for output in (first, second))
+    logits, found = first.logits, second.logits
     difference = np.abs(logits - found)
     worst = float(difference.max()) if np.isfinite(difference).all() else np.inf
     scale = max(1.0, float(np.abs(logits).max()))
-    chosen = [np.take_along_axis(logits, each.labels[steps][:, None], 1)[:, 0] for each in (first, second)]
-    is_other = (first.labels[steps] != second.labels[steps]) & (np.abs(chosen[0] - chosen[1]) > 2 * TOLERANCE * scale)
+    chosen = [np.take_along_axis(logits, each.labels[:, None], 1)[:, 0] for each in (first, second)]
+    is_other = (first.labels != second.labels) & (np.abs(chosen[0] - chosen[1]) > 2 * TOLERANCE * scale)
     return Parity(1, len(logits), worst, worst / scale, int(is_other.sum()))
 
 
@@ -140,6 +140,28 @@ def compare_engines(right: Engine, held: Engine, asked: Asked, vocab: Vocab, bat
         one, other = (engine.run(examples, forms, rows).heads for engine, examples, forms in sides)
         for name, output in one.items():
             found += compare(output, other[name], asked.lengths[rows])
+    return found
+
+
+def compare_padding(engine: Engine, asked: Asked, vocab: Vocab, seed: int = 0) -> Parity:
+    """Compare what each sequence is answered alone, without padding, with its answers beside others, in three orders.
+
+    Returns:
+        A batch counts for each sequence and order.
+    """
+    examples, forms = asked.encoded(engine, vocab)
+    num, rng = len(examples), np.random.default_rng(seed)
+    alone = [engine.run(examples, forms, np.array([row])).heads for row in range(num)]
+    longest = int(asked.lengths.argmax())
+    orders = [np.arange(num), rng.permutation(num)]
+    batches = [part for order in orders for part in np.array_split(order, -(-num // _MOST_SEQUENCES))]
+    batches += [np.array([row, longest]) for row in range(num) if row != longest]
+    found = Parity()
+    for rows in batches:
+        together = engine.run(examples, forms, rows).heads
+        for name, output in together.items():
+            for place, row in enumerate(rows):
+                found += compare(alone[row][name], output.row(place), asked.lengths[[row]])
     return found
 
 

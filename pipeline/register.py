@@ -5,6 +5,8 @@ Registering the same run again changes nothing.
 """
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.config import MAIN, Task
@@ -12,6 +14,7 @@ from pipeline import tracking
 from pipeline.config import RegisterConfig
 from pipeline.digest import file_sha256
 from pipeline.errors import ParamsError
+from pipeline.export import export_model
 from pipeline.labeler import Labeler
 from pipeline.layout import Layout
 from pipeline.scoring import Split, answer_split, known_words, score_labels
@@ -58,19 +61,26 @@ def run(task: Task, corpus_name: str, config: RegisterConfig, layout: Layout) ->
 
 
 def _register(name: str, corpus_name: str, run_id: str, metrics: dict[str, float], layout: Layout) -> tracking.Version:
-    labeler = Labeler.load(layout.model_dir)
-    tags = {key.replace("/", "_"): f"{value:.4f}" for key, value in metrics.items()}
-    tags |= {f"sha256_{path.stem}": file_sha256(path) for path in sorted(layout.prepared_dir.glob("*.parquet"))}
-    tags |= {section: json.dumps(labeler.meta[section]) for section in ("model", "train")}
-    tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name}
-    text = _describe(name, corpus_name, labeler, metrics, run_id)
-    size = labeler.sizes.vector_size
-    example = ["A short text .", "Another one ."]
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        parity = export_model(layout.model_dir, folder, Split.read(layout.prepared_dir, "test"))
+        print(f"{name}: the exported model beside the trained one, {parity}")
+        labeler = Labeler.load(folder)
+        tags = {key.replace("/", "_"): f"{value:.4f}" for key, value in metrics.items()}
+        tags |= {f"sha256_{path.stem}": file_sha256(path) for path in sorted(layout.prepared_dir.glob("*.parquet"))}
+        tags |= {section: json.dumps(labeler.meta[section]) for section in ("model", "train")}
+        tags |= {"git_commit": tracking.git_commit(), "corpus": corpus_name, "parity": str(parity)}
+        text = _describe(name, corpus_name, labeler, metrics, run_id)
+        return tracking.register(name, run_id, folder, _example(labeler), tags, text)
+
+
+def _example(labeler: Labeler) -> list[str]:
+    """Give texts that a model reads."""
+    if labeler.sizes.vector_size:
+        return [json.dumps([[0.0] * labeler.sizes.vector_size])]
     if labeler.columns:
-        example = [json.dumps({key: ["one", "two"] for key in ("tokens", *labeler.columns)})]
-    if size:
-        example = [json.dumps([[0.0] * size])]
-    return tracking.register(name, run_id, layout.model_dir, example, tags, text)
+        return [json.dumps({key: ["one", "two"] for key in ("tokens", *labeler.columns)})]
+    return ["A short text .", "Another one ."]
 
 
 def _describe(name: str, corpus_name: str, labeler: Labeler, metrics: dict[str, float], run_id: str) -> str:

@@ -8,8 +8,11 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +21,27 @@ from pipeline.errors import InfrastructureError
 EPOCH_METRIC = "train/loss"
 """Logged once for every epoch, so that its steps tell which epochs were tracked."""
 _METRICS_PER_CALL = 1000
+SERVED_CODE = (
+    "models/__init__.py",
+    "models/config.py",
+    *(
+        f"pipeline/{name}.py"
+        for name in (
+            "__init__",
+            "config",
+            "digest",
+            "engines",
+            "errors",
+            "examples",
+            "labeler",
+            "manifest",
+            "plans",
+            "vocab",
+            "words",
+        )
+    ),
+)
+"""What `pipeline.served` imports: all of this project that a registered model takes with it."""
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""
 
@@ -183,12 +207,12 @@ def version_of_run(name: str, run_id: str) -> Version | None:
 
 
 def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: Mapping[str, str], description: str) -> Version:
-    """Store a model folder in a run as a model that takes texts and gives labels, and make it a new version.
+    """Store an exported model folder in a run as a model that takes texts and gives labels, and make it a new version.
 
     Args:
         name: of the registered model; made where it is not there yet.
         run_id: the run that the model came from.
-        model_dir: what `pipeline.labeler` loads.
+        model_dir: what `pipeline.export` wrote.
         example: texts for the signature's example.
         tags: set on the version.
         description: shown on the version's page.
@@ -197,14 +221,14 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
 
     client = _client()
     root = Path(__file__).resolve().parent.parent
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id), _served_code(root) as code:
         info = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(root / "pipeline" / "served.py"),
             artifacts={"model": str(model_dir)},
-            code_paths=[str(root / "models"), str(root / "pipeline")],
+            code_paths=code,
             pip_requirements=_requirements(),
-            input_example=example,
+            input_example=(example, {"probabilities": False, "tokens": False}),
             registered_model_name=name,
         )
     version = str(info.registered_model_version)
@@ -212,6 +236,17 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
     return _version(client.get_model_version(name, version))
+
+
+@contextmanager
+def _served_code(root: Path) -> Iterator[list[str]]:
+    """Give copies of the packages with only those modules in them that a served model imports."""
+    with TemporaryDirectory() as folder:
+        for name in SERVED_CODE:
+            target = Path(folder) / name
+            target.parent.mkdir(exist_ok=True)
+            copyfile(root / name, target)
+        yield [str(package) for package in sorted(Path(folder).iterdir())]
 
 
 def artifact_link(run_id: str, path: str) -> str:
@@ -286,5 +321,5 @@ def _version(found: Any) -> Version:
 def _requirements() -> list[str]:
     from importlib.metadata import version
 
-    names = ("mlflow", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
-    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
+    names = {"mlflow-skinny": "mlflow", "pandas": "pandas", "onnxruntime": "onnxruntime", "numpy": "numpy", "polars": "polars"}
+    return [f"{package}=={version(installed)}" for package, installed in names.items()]
