@@ -14,15 +14,16 @@ _STEPS = 2000
 """Steps per batch of the test split, padding included."""
 
 
-def export_model(model_dir: Path, folder: Path, test: Split) -> Parity:
+def export_model(model_dir: Path, folder: Path, test: Split, num_batches: int = 1000) -> Parity:
     """Write a model that runs without torch, and hold it against the trained network.
 
-    Both are asked a thousand drawn batches and the whole test split.
+    Both are asked drawn batches and the whole test split.
 
     Args:
         model_dir: what the stage train wrote.
         folder: where the model shall stand; nothing may be there.
         test: the test split.
+        num_batches: to be drawn.
 
     Returns:
         How far apart the two are.
@@ -39,7 +40,7 @@ def export_model(model_dir: Path, folder: Path, test: Split) -> Parity:
             f"{model_dir}: can not be registered; {error}, and what is registered runs without torch; fix: change params.yaml's "
             "`model`"
         ) from error
-    parity = measure(trained, folder, test)
+    parity = measure(trained, folder, test, num_batches)
     if not parity.holds:
         raise IntegrityError(
             f"{model_dir}: is not registered; the exported graph does not say what the trained network says, over {parity}; "
@@ -48,11 +49,11 @@ def export_model(model_dir: Path, folder: Path, test: Split) -> Parity:
     return parity
 
 
-def measure(trained: Trained, folder: Path, test: Split) -> Parity:
+def measure(trained: Trained, folder: Path, test: Split, num_batches: int) -> Parity:
     """Compare a trained network with what was exported of it."""
     right, held, vocab = TorchEngine(trained.network), open_engine(folder, "onnx"), trained.vocab
     columns = [name for name in trained.network.config.features if name != CAPITALISATION]
-    lengths, batches = draw_batches()
+    lengths, batches = draw_batches(num_batches)
     drawn = Asked.draw(lengths, vocab, trained.network.sizes, columns)
     found = compare_engines(right, held, drawn, vocab, batches)
     given = Asked.of_split(test, vocab, columns)

@@ -17,7 +17,6 @@ from pipeline.vocab import RESERVED, Vocab
 
 TOLERANCE = 1e-5
 """By how much logits may differ, for each unit of the largest one if that is above 1: float32 holds no more."""
-NUM_BATCHES = 1000
 _MOST_SEQUENCES, _MOST_STEPS = 8, 60
 _NUM_FORMS = 2000
 
@@ -165,7 +164,7 @@ def compare_padding(engine: Engine, asked: Asked, vocab: Vocab, seed: int = 0) -
     return found
 
 
-def draw_batches(num: int = NUM_BATCHES, seed: int = 0) -> tuple[Rows, list[Rows]]:
+def draw_batches(num: int, seed: int = 0) -> tuple[Rows, list[Rows]]:
     """Draw batches of all shapes; returns the lengths of all sequences, and the numbers of each batch's."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, _MOST_SEQUENCES + 1, num)

@@ -50,9 +50,7 @@ class ServedModel(PythonModel):
 def _limit(texts: list[str]) -> None:
     most, size = int(os.environ.get(LIMIT, 0)), sum(map(len, texts))
     if 0 < most < size:
-        raise DataError(
-            f"the request has {size:,} characters; {most:,} are allowed; fix: send fewer or shorter texts"
-        )
+        raise DataError(f"the request has {size:,} characters; {most:,} are allowed; fix: send fewer or shorter texts")
 
 
 def _words(text: str, name: str) -> list[str]:

@@ -12,6 +12,7 @@ from models.network import build_network
 from pipeline.checkpoint import save_checkpoint
 from pipeline.errors import DataError, IntegrityError
 from pipeline.labeler import Labeler
+from pipeline.trained import Trained
 from pipeline.vocab import CAPITALISATIONS, RESERVED, Vocab
 
 WORDS = ("um", "dois", "três", "Quatro", ",", "cinco-seis", "não")
@@ -26,9 +27,13 @@ VOCAB = Vocab(
 )
 
 
-def make_labeler(
-    folder, task="tagging", model: ModelConfig = SMALL, max_length=None, truncating=None, vector_size=0, engine="auto"
-) -> Labeler:
+def make_labeler(folder, task="tagging", model: ModelConfig = SMALL, engine="auto", **options) -> Labeler:
+    """Save a drawn network as the stage train does, and load it as what labels."""
+    make_trained(folder, task, model, **options)
+    return Labeler.load(folder / "model", engine)
+
+
+def make_trained(folder, task="tagging", model=SMALL, max_length=None, truncating=None, vector_size=0) -> Trained:
     """Save a drawn network as the stage train does, and load it."""
     features = {"capitalisation": len(CAPITALISATIONS), "tag": 4}
     targets = {"tag": Target("tagging", 2), "mood": Target("classification", 2)}
@@ -39,7 +44,7 @@ def make_labeler(
     meta = {"model": asdict(model), "sizes": asdict(sizes), "max_length": max_length, "truncating": truncating}
     network = build_network(model, sizes, seed=1)
     save_checkpoint(folder / "model", network.state_dict(), meta, folder / "vocab.json")
-    return Labeler.load(folder / "model", engine)
+    return Trained.load(folder / "model")
 
 
 def draw_texts(number=60, longest=500):

@@ -73,3 +73,10 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     loaded = Vocab.load(tmp_path / "vocab.json")
     assert loaded == vocab
     np.testing.assert_array_equal(loaded.encode_forms(pl.Series(["é"])).word_ids, vocab.encode_forms(pl.Series(["é"])).word_ids)
+
+
+def test_a_vocabulary_that_was_used_is_saved_as_it_was(tmp_path):
+    vocab = Vocab(words=(*RESERVED, "um"), chars=(*RESERVED, "u", "m"), labels=("A",), lowercase=True, max_word_length=9)
+    vocab.encode_forms(pl.Series(["um"]))
+    vocab.save(tmp_path / "vocab.json")
+    assert Vocab.load(tmp_path / "vocab.json") == vocab
