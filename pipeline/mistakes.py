@@ -1,4 +1,4 @@
-"""What a model got wrong, as it stood in the text: places behind each pair of labels, and the worst sequences. Plain data alone."""
+"""What a model got wrong, as it stood in the text: places behind each pair of labels, the worst sequences. Plain data alone."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence

@@ -107,7 +107,7 @@ def cut_by_label_share(judged: Judged, train_labels: Sequence[str]) -> Cut:
     counts, total = Counter(train_labels), max(len(train_labels), 1)
     shares = np.array([counts[label] / total for label in judged.gold])
     about = "How much of train has the label that is right: a label that is seldom shown is seldom learnt."
-    return cut_labels("Rare labels", about, judged, np.searchsorted(LABEL_SHARES, shares), _name_shares(LABEL_SHARES, "of train"))
+    return cut_labels("Rare labels", about, judged, np.searchsorted(LABEL_SHARES, shares), _name_shares(LABEL_SHARES))
 
 
 def cut_by_novelty(judged: Judged, tokens: Words, known: set[str]) -> Cut:
@@ -133,7 +133,7 @@ def cut_by_ambiguity(judged: Judged, tokens: Words, train_tokens: Words, train_l
 def cut_by_unknown_share(judged: Judged, tokens: Words, known: set[str]) -> Cut:
     """Cut sequences by how many of their words train does not have."""
     shares = np.array([sum(word not in known for word in words) / max(len(words), 1) for words in tokens])
-    names = _name_shares(UNKNOWN_SHARES, "of the words")
+    names = _name_shares(UNKNOWN_SHARES)
     about = "How many of a text's words train does not have."
     return cut_labels("Unknown words", about, judged, np.searchsorted(UNKNOWN_SHARES, shares[judged.examples]), names)
 
@@ -142,8 +142,8 @@ def _asked(judged: Judged, tokens: Words) -> list[str]:
     return [tokens[example][place] for example, place in zip(judged.examples.tolist(), judged.places.tolist(), strict=True)]
 
 
-def _name_shares(ends: Sequence[float], whole: str) -> list[str]:
+def _name_shares(ends: Sequence[float]) -> list[str]:
     """Name the slices that `ends` separate, each with its upper end, the first of which is 0."""
     shown = [f"{100 * end:g} %" for end in ends]
-    between = [f"over {low} to {high} {whole}" for low, high in pairwise(shown)]
-    return [f"none {whole}", f"up to {shown[1]} {whole}", *between[1:], f"over {shown[-1]} {whole}"]
+    between = [f"{low} to {high}" for low, high in pairwise(shown)]
+    return ["none", f"up to {shown[1]}", *between[1:], f"over {shown[-1]}"]
