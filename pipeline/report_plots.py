@@ -58,7 +58,7 @@ def plot_reliability(bins: list[Bin], path: Path) -> None:
     accuracies = np.array([each.accuracy for each in bins])
     ends = np.array([wilson(each.accuracy * each.count, each.count) for each in bins])
     with picture(path, width=WIDTH, height=HEIGHT + 0.8) as figure:
-        from matplotlib.ticker import NullFormatter
+        from matplotlib.ticker import NullLocator
 
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
         axes.plot([0, 1], [0, 1], **{**MARK, "color": GREY})
@@ -69,7 +69,7 @@ def plot_reliability(bins: list[Bin], path: Path) -> None:
         below.bar([each.low + 0.05 for each in bins], [each.count for each in bins], width=0.09, color=BLUE)
         below.set_yscale("log")
         below.yaxis.set_major_formatter(_count)
-        below.yaxis.set_minor_formatter(NullFormatter())
+        below.yaxis.set_minor_locator(NullLocator())
         below.set(xlabel="probability of the label", ylabel="labels", ylim=(0.5, None))
         axes.yaxis.set_major_formatter(percent)
         below.xaxis.set_major_formatter(percent)
@@ -102,7 +102,7 @@ def plot_gradients(title: str, reaches: dict[str, Reach], path: Path, *, cut: in
         cut: steps after which training cuts the gradient.
     """
     with picture(path, width=WIDTH, height=HEIGHT) as figure:
-        from matplotlib.ticker import MaxNLocator, NullFormatter
+        from matplotlib.ticker import MaxNLocator, NullLocator
 
         axes = figure.add_subplot()
         axes.axhline(1, color=GREY, linewidth=1.2, linestyle=(0, (4, 3)))
@@ -115,7 +115,7 @@ def plot_gradients(title: str, reaches: dict[str, Reach], path: Path, *, cut: in
             axes.axvline(cut, **{**MARK, "color": GREY})
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_power)
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
         low_end, high_end = axes.get_ylim()
         axes.set_ylim(max(low_end, LEAST_GRADIENT), max(high_end, 2.0))
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
@@ -155,7 +155,7 @@ def plot_half_lives(title: str, lives: dict[str, Floats], path: Path) -> None:
         path: the picture to write.
     """
     with picture(path, width=WIDTH, height=HEIGHT) as figure:
-        from matplotlib.ticker import NullFormatter
+        from matplotlib.ticker import NullLocator
 
         axes = figure.add_subplot()
         edges = np.geomspace(*HALF_LIVES, 41).tolist()
@@ -164,7 +164,7 @@ def plot_half_lives(title: str, lives: dict[str, Floats], path: Path) -> None:
             axes.hist(np.clip(steps, *HALF_LIVES), edges, histtype="step", color=colour, linewidth=1.2)
             axes.axvline(float(np.clip(np.median(steps), *HALF_LIVES)), color=colour, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1 or less", "1", "10", "100", "1000 or more"])
         axes.set(xlabel="half-life in steps", ylabel="units")
         axes.legend()

@@ -125,7 +125,7 @@ def cut_by_ambiguity(judged: Judged, tokens: Words, train_tokens: Words, train_l
             labels[word].add(label)
     numbers = {word: min(len(found), 4) for word, found in labels.items()}
     groups = np.array([numbers.get(word, 0) for word in _asked(judged, tokens)], np.int64)
-    names = ["not in train", "1 label in train", "2 labels in train", "3 labels in train", "4 or more labels in train"]
+    names = ["not in train", "1 label", "2 labels", "3 labels", "4 or more"]
     about = "How many labels the form of the word has in train: with two or more, only its neighbours can tell which it is."
     return cut_labels("Ambiguity", about, judged, groups, names)
 

@@ -79,7 +79,7 @@ def test_words_that_train_lacks_are_apart():
 
 def test_words_with_several_labels_in_train_are_apart():
     found = named(cut_by_ambiguity(JUDGED, TOKENS, TRAIN_TOKENS, TRAIN_LABELS))
-    assert found == {"not in train": (4, 0.75), "1 label in train": (4, 1.0), "2 labels in train": (3, pytest.approx(2 / 3))}
+    assert found == {"not in train": (4, 0.75), "1 label": (4, 1.0), "2 labels": (3, pytest.approx(2 / 3))}
 
 
 def test_lengths_are_cut_into_quarters_of_the_sequences():
