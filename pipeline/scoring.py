@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from models.config import MAIN
-from pipeline.labeler import Labeler
+from pipeline.labeler import Answer, Labeler
 from pipeline.scores import classification_scores, tagging_scores
 
 Sequences = list[list[str]]
@@ -44,19 +44,33 @@ class Split:
         return self if name == MAIN else replace(self, labels=self.columns[name])
 
     @property
+    def lengths(self) -> list[int]:
+        """How many steps each example has."""
+        return [len(row) for row in self.tokens] if self.values is None else [len(row) for row in self.values]
+
+    @property
     def flat_labels(self) -> list[str]:
         """All labels, one after the other."""
         return [label for labels in self.labels for label in labels]
 
 
+def ask_split(labeler: Labeler, split: Split) -> list[Answer]:
+    """Have a model label a split; returns an answer per example, in order."""
+    if split.values is not None:
+        return labeler.label_values(split.values)
+    columns = [{name: split.columns[name][i] for name in labeler.columns} for i in range(len(split.tokens))]
+    return labeler.label_tokens(split.tokens, columns)
+
+
 def answer_split(labeler: Labeler, split: Split) -> dict[str, Sequences]:
     """Have a model label a split; returns every target's labels, in the shape of the split's own."""
-    if split.values is not None:
-        answers = labeler.label_values(split.values)
-    else:
-        columns = [{name: split.columns[name][i] for name in labeler.columns} for i in range(len(split.tokens))]
-        answers = labeler.label_tokens(split.tokens, columns)
-    further = {name: [answer.further[name] for answer in answers] for name in labeler.config.heads}
+    return by_target(ask_split(labeler, split))
+
+
+def by_target(answers: list[Answer]) -> dict[str, Sequences]:
+    """Give every target's labels, in the shape of the split's own; what was not asked has no further ones."""
+    names = next((list(answer.further) for answer in answers if answer.further), [])
+    further = {name: [answer.further.get(name, []) for answer in answers] for name in names}
     return {MAIN: [answer.labels for answer in answers], **further}
 
 

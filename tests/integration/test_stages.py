@@ -43,6 +43,14 @@ def test_every_target_is_scored_beside_its_floor(whole):
     assert 0.5 < metrics["test/size_accuracy"] <= 1 and "test/floor_size_accuracy" in metrics
 
 
+def test_the_page_of_a_run_is_kept_with_it(whole):
+    run_id = whole.json("report/run.json")["run_id"]
+    kept = {file.path for file in whole.client().list_artifacts(run_id, "report")}
+    page = (whole.folder / "data" / "toy" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "report/report.html" in kept and run_id in page
+    assert "ending, a further target" in page and "size, a further target" in page
+
+
 def test_the_summary_counts_what_was_trained(whole):
     out = whole.run("summary", "-p", "toy")
     assert f"as torch holds them: {whole.json('model/meta.json')['num_parameters']:,}" in out and "CRF" in out
