@@ -144,11 +144,15 @@ def _final(graph: Graph, flow: Flow, states: str, network: Network) -> str:
     top: Layer = network.rnn.top
     if isinstance(top, Bidirectional) and top.merge_mode != "concat":
         return graph(MERGES[top.merge_mode], states, graph.whole(0), keepdims=0)
-    first = graph.constant(np.array(0, np.int64))
     if not isinstance(top, Bidirectional):
-        return graph("Gather", flow.name, first) if network.config.go_backwards else _last(graph, flow.name)
+        return _first(graph, flow.name) if network.config.go_backwards else _last(graph, flow.name)
     ahead, back = graph.add("Split", flow.name, outputs=2, axis=2, num_outputs=2)
-    return graph("Concat", _last(graph, ahead), graph("Gather", back, first), axis=1)
+    return graph("Concat", _last(graph, ahead), _first(graph, back), axis=1)
+
+
+def _first(graph: Graph, outputs: str) -> str:
+    """Add each row's output at its first step."""
+    return graph("Gather", outputs, graph.constant(np.array(0, np.int64)))
 
 
 def _last(graph: Graph, outputs: str) -> str:

@@ -159,3 +159,12 @@ def test_a_cell_without_an_operator_is_named():
     )
     with pytest.raises(ValueError, match="no operator for PeepholeCell"):
         export(network)
+
+
+@pytest.mark.parametrize("options", [*NETWORKS, *POOLINGS], ids=str)
+def test_graphs_hold_nothing_that_they_do_not_read(options):
+    network = draw_network(options, "classification" if "pooling" in options and "heads" not in options else "tagging")
+    for graph in [export(network), *([export_forms(network)] if form_size(network) else [])]:
+        drawn = onnx.load_from_string(graph).graph
+        text = str(drawn.node)
+        assert [item.name for item in drawn.initializer if f'"{item.name}"' not in text] == []
