@@ -133,12 +133,12 @@ def show_word(judged: Judged, tokens: Words, place: int) -> Shown:
 
 def show_text(judged: Judged, tokens: Words, place: int) -> Shown:
     """Give the beginning of a text; nothing where its steps are numbers."""
-    return "", begin_text(tokens[judged.examples[place]]), ""
+    return "", begin_text(tokens[judged.examples[place]], MAX_WORDS // 2), ""
 
 
-def begin_text(words: Sequence[str]) -> str:
-    """Join as many words as are shown."""
-    return _join(words[:MAX_WORDS]) + (" …" if len(words) > MAX_WORDS else "")
+def begin_text(words: Sequence[str], most: int = MAX_WORDS) -> str:
+    """Join the first words, so many at most."""
+    return _join(words[:most]) + (" …" if len(words) > most else "")
 
 
 def worst(judged: Judged, show: Callable[[int], str], most: int = 12) -> list[Failure]:

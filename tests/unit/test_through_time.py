@@ -31,7 +31,12 @@ SHAPES = {
 
 
 def network_of(**options):
-    return make_network(dataclasses.replace(SMALL, **options)).eval()
+    network = make_network(dataclasses.replace(SMALL, **options)).eval()
+    torch.manual_seed(5)
+    for name, parameter in network.rnn.named_parameters():
+        if "initial_state" in name:
+            torch.nn.init.normal_(parameter)
+    return network
 
 
 def walked(layer, inputs):
@@ -167,6 +172,20 @@ def test_what_stands_in_the_padding_changes_nothing():
     for ours, theirs in zip(look_through_time(network, BATCH), look_through_time(network, noisy), strict=True):
         np.testing.assert_array_equal(ours.gradients, theirs.gradients)
         np.testing.assert_array_equal(ours.kept, theirs.kept)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "gru_before"])
+def test_each_step_counts_once_and_padding_never(kind):
+    network = network_of(**CELLS[kind])
+    together = look_through_time(network, BATCH)
+    alone = [look_through_time(network, batch_of(EXAMPLES, [row])) for row in range(4)]
+    lengths = BATCH.lengths.numpy()
+    for number, direction in enumerate(together):
+        kept = np.array([found[number].kept for found in alone])
+        np.testing.assert_allclose(direction.kept, (lengths @ kept) / lengths.sum(), rtol=1e-12)
+        for name, gate in direction.gates.items():
+            opened = np.array([found[number].gates[name].open for found in alone])
+            np.testing.assert_allclose(gate.open, (lengths @ opened) / lengths.sum(), rtol=1e-12)
 
 
 def test_steps_of_numbers_are_looked_at_as_well():
