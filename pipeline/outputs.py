@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipeline.errors import DataError, ParamsError
@@ -13,12 +14,10 @@ Answer = dict[str, Any]
 """What is said of a text: see `Labeler.label_texts`; of one without words the lists are empty, and what else there is None."""
 _MAIN = ("words", "labels", "label", "probabilities", "probability")
 _KINDS: dict[str, pl.DataType] = {
-    "words": pl.List(pl.String),
-    "labels": pl.List(pl.String),
-    "probabilities": pl.List(pl.Float32),
-    "label": pl.String(),
+    "probabilities": pl.Float32(),
     "probability": pl.Float32(),
 }
+"""Of what is no string."""
 
 
 def text_lines(text: str, answer: Answer) -> Iterator[str]:
@@ -68,15 +67,25 @@ def to_parquet(asked: Asked, answers: Sequence[Answer]) -> bytes:
     taken = sorted(set(names) & set(asked.table.columns))
     if taken:
         raise DataError(f"{asked.path}:1:1: has columns {taken}, as the answers will; fix: rename them")
-    columns = [pl.Series(name, [answer[name] for answer in answers], dtype=_kind(name, answers)) for name in names]
+    columns = [_column(name, [answer[name] for answer in answers]) for name in names]
     buffer = BytesIO()
     asked.table.hstack(columns).write_parquet(buffer)
     return buffer.getvalue()
 
 
-def _kind(name: str, answers: Sequence[Answer]) -> pl.DataType:
-    further = pl.List(pl.String) if any(isinstance(answer[name], list) for answer in answers) else pl.String()
-    return _KINDS.get(name, further)
+def _column(name: str, values: list[Any]) -> pl.Series:
+    is_per_word = any(isinstance(value, list) for value in values)
+    kind = _KINDS.get(name, pl.String())
+    return _lists(name, values, kind) if is_per_word else pl.Series(name, values, dtype=kind)
+
+
+def _lists(name: str, values: list[list[Any]], kind: pl.DataType) -> pl.Series:
+    """Make a column of lists from all of their elements at once, several times faster than from each list."""
+    flat = pl.Series(name, [value for each in values for value in each], dtype=kind)
+    row = np.repeat(np.arange(len(values)), [len(each) for each in values])
+    gathered = pl.DataFrame({"row": row, name: flat}).set_sorted("row").group_by("row", maintain_order=True).agg(name)
+    rows = pl.DataFrame({"row": np.arange(len(values))})
+    return rows.join(gathered, on="row", how="left", maintain_order="left")[name].fill_null([])
 
 
 Writer = Callable[[Asked, Sequence[Answer]], bytes]
