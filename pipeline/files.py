@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pipeline.addresses import find_model
 from pipeline.digest import file_sha256
+from pipeline.environment import is_private
 from pipeline.errors import ParamsError
 from pipeline.formats import FORMATS
 from pipeline.inputs import PIECE_BYTES, FormatName, Place, format_of
@@ -75,7 +76,8 @@ def run(
         model: an MLflow address such as `models:/pos@champion`, or a model folder.
         engine: what runs the network; see `pipeline.engines`.
         input_format: of the input, else what a file's ending says.
-        num_workers: that label; by default one per core, and not more than there are pieces.
+        num_workers: processes that label, of which no more are begun than there are pieces; by default one per core. On the
+            cluster in `RAY_ADDRESS`, to which a folder's files go, it is one per core there.
 
     Raises:
         ParamsError: there is no such input or model, or they do not fit.
@@ -85,7 +87,7 @@ def run(
     folder = find_model(model).resolve()
     check_manifest(folder)
     if source.is_dir():
-        label(_shards(source, out, folder, engine, input_format), num_workers)
+        _run_shards(_shards(source.resolve(), out.resolve(), folder, engine, input_format), out.resolve(), num_workers)
         return
     task = _task(folder, engine, input_format or format_of(source), out)
     shard = Shard(source, out, out.with_name(f"{out.name}.partial"), task)
@@ -93,8 +95,17 @@ def run(
     shutil.rmtree(shard.folder)
 
 
+def _run_shards(shards: list[Shard], out: Path, num_workers: int | None) -> None:
+    if is_private():
+        label(shards, num_workers)
+        return
+    from pipeline import shards as on_cluster  # Ray takes seconds, and is not wanted without a cluster
+
+    on_cluster.run(shards, out)
+
+
 def _shards(source: Path, out: Path, model: Path, engine: "EngineName", input_format: FormatName | None) -> list[Shard]:
-    if out.resolve() == source.resolve():
+    if out == source:
         raise ParamsError(f"--out {out}: is the input; fix: name another folder")
     paths = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
     if not paths:
@@ -137,6 +148,8 @@ def _check(shard: Shard) -> None:
         ) from error
     if not shard.path.is_file():
         raise ParamsError(f"{shard.path}:1:1: is no file, of which a part can be read again; fix: save it as one")
+    if shard.out.is_dir():
+        raise ParamsError(f"--out {shard.out}: is a folder; the answers to a file make one; fix: name a file")
     if shard.out.exists() and shard.out.samefile(shard.path):
         raise ParamsError(f"--out {shard.out}: is the input; fix: name another file")
 
@@ -169,7 +182,7 @@ class Bar:
         )
         self._task = self._bar.add_task("labels", total=len(shards), speed="")
         self._places = {shard: number for number, shard in enumerate(shards)}
-        self._num_words, self._begun = 0, time.monotonic()
+        self._num_words, self._num_finished, self._begun = 0, 0, time.monotonic()
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -177,6 +190,11 @@ class Bar:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
+
+    def finish(self, shard: Shard) -> None:
+        """Say that a shard is finished."""
+        self._num_finished += 1
+        self._bar.update(self._task, description=shard.path.name, completed=self._num_finished)
 
     def move(self, shard: Shard, place: Place, num_words: int = 0) -> None:
         """Say how far a shard is read, and how many words were labelled for it since."""

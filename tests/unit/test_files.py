@@ -325,7 +325,9 @@ def test_the_line_that_a_model_can_not_read_is_named(tmp_path):
         ("gone.txt", "out.tags", r"gone\.txt:1:1: can not be read; No such file"),
         ("in.txt", "in.txt", "is the input"),
         ("in.txt", "out.conllu", "comes of CoNLL-U alone"),
+        ("in.txt", "empty", "is a folder"),
         ("empty", "out", "has no files"),
+        ("empty", "empty", "is the input"),
     ],
 )
 def test_what_can_not_be_asked_is_told_before_anything_is_written(tmp_path, tagger, source, out, says):
