@@ -164,15 +164,44 @@ _ENGINE_HELP = (
 )
 
 
+Format = Literal["text", "conllu", "parquet"]
+
+
 @app.command()
 def predict(
-    file: Annotated[Path | None, typer.Argument(help="One text per line; standard input where it is left out.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="One text per line, CoNLL-U or parquet, or a folder of such; standard input by default.")
+    ] = None,
     model: Annotated[str, typer.Option(help="A registered model, or a model folder.")] = "models:/pos@champion",
     engine: Annotated[Engine, typer.Option(help=_ENGINE_HELP)] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file for the answers, or a folder. .conllu and .parquet are written as such. Broken off, it goes on."
+        ),
+    ] = None,
+    input_format: Annotated[
+        Format | None, typer.Option("--format", help="Of the input; by default what its ending says.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="That label, with --out; by default one per core.")] = None,
 ) -> None:
-    """Label raw text with a registered model. Example: `echo 'O sol nasceu .' | unroll predict`"""
-    from pipeline import predict as command
+    """Label texts with a registered model. Example: `echo 'O sol nasceu .' | unroll predict`"""
+    if out is not None:
+        if file is None:
+            raise ParamsError("--out: needs a file to read, so that it can go on; fix: name one, or leave --out away")
+        from pipeline import files
 
+        files.run(file, out, model, engine=engine, input_format=input_format, num_workers=workers)
+        return
+    _print_labels(file, model, engine, input_format)
+
+
+def _print_labels(file: Path | None, model: str, engine: Engine, input_format: Format | None) -> None:
+    from pipeline import predict as command
+    from pipeline.inputs import format_of
+
+    if file is not None and (file.is_dir() or (input_format or format_of(file)) != "text"):
+        raise ParamsError(f"{file}: is no text, which is labelled without --out; fix: give --out")
     if file is None:
         command.run(model, sys.stdin, engine=engine)
         return

@@ -87,6 +87,7 @@ def test_no_stage_imports_another(name):
         ("pipeline.evaluate", ("ray", "mlflow", "sklearn", "matplotlib", "pandas")),
         ("pipeline.register", ("ray", "mlflow", "sklearn", "matplotlib", "pandas")),
         ("pipeline.predict", ("ray", "mlflow", "sklearn", "matplotlib", "pandas")),
+        ("pipeline.files", ("torch", "onnxruntime", "ray", "mlflow", "sklearn", "matplotlib", "pandas")),
     ],
 )
 def test_importing_a_module_does_not_bring_what_it_does_without(module, heavy):
