@@ -170,14 +170,17 @@ def find_problems(nodes: list[Node], storage: str) -> list[str]:
     return problems
 
 
-def preflight(storage: str) -> None:
+def preflight(storage: str, scaling: ScalingConfig) -> None:
     """Look at the cluster that is joined before anything is started on it; a private one needs no look.
+
+    Its size is known at once; what its nodes say of themselves takes seconds, and is asked only of one that is large enough.
 
     Raises:
         InfrastructureError: naming all that is wrong.
     """
     if is_private():
         return
+    count_workers(scaling)
     problems = find_problems(look_around(storage), storage)
     if problems:
         raise InfrastructureError(f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: " + "\n".join(problems))

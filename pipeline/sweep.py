@@ -255,7 +255,7 @@ class _Sweep:
         """Find or start Ray, until the end of `stack`, and lay the corpus where its processes see it."""
         place = self.search.place
         stack.enter_context(connected(least_cpus=(place.scaling.num_workers or 1) * self._base.num_threads))
-        preflight(place.scaling.storage or self._base.encoded.rpartition("/")[0])
+        preflight(place.scaling.storage or self._base.encoded.rpartition("/")[0], place.scaling)
         publish(self._base)
 
     def _run(self, phase: _Phase, chooser: Chooser, num_trials: int, start: Callable[[], None]) -> None:

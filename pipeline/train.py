@@ -156,7 +156,7 @@ def _start(job: Job, scaling: ScalingConfig, stack: ExitStack) -> "tuple[Future[
     with ThreadPoolExecutor(max_workers=1) as pool:
         importing = pool.submit(_import_trainer)
         stack.enter_context(connected(least_cpus=(scaling.num_workers or 1) * scaling.cpus_per_worker))
-        preflight(scaling.storage or job.encoded.rpartition("/")[0])
+        preflight(scaling.storage or job.encoded.rpartition("/")[0], scaling)
         trainer = importing.result()
     channel = FileChannel(job.work_dir) if is_private() else ActorChannel()
     publish(job)
