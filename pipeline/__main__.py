@@ -96,7 +96,7 @@ def register(pipeline: Name) -> None:
     _, _, params, corpus, layout = _pipeline(pipeline)
     from pipeline import register as stage
 
-    stage.run(corpus.task, params.corpus, params.register, layout)
+    stage.run(corpus, params.register, layout, corpus_name=params.corpus, params=params)
 
 
 @app.command()

@@ -7,10 +7,10 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from pipeline.errors import InfrastructureError
@@ -20,6 +20,7 @@ EPOCH_METRIC = "train/loss"
 _METRICS_PER_CALL = 1000
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""
+_Found = TypeVar("_Found")
 
 
 def tracking_uri() -> str:
@@ -34,6 +35,26 @@ def _client() -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
+
+
+def client() -> Any:
+    """Give MLflow's own client of the store, for `pipeline.registry`."""
+    return _client()
+
+
+def if_there(ask: Callable[[], _Found]) -> _Found | None:
+    """Give what MLflow answers; None where what is asked for is not there.
+
+    Raises:
+        InfrastructureError: the store failed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        _demand_missing(error)
+        return None
 
 
 def _experiment_id(name: str) -> str:
@@ -167,19 +188,20 @@ class Version:
 
 def champion(name: str) -> Version | None:
     """Give the version under the alias `champion`, if there is one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return _version(_client().get_model_version_by_alias(name, "champion"))
-    except MlflowException as error:
-        _demand_missing(error)
-        return None
+    found = if_there(lambda: _client().get_model_version_by_alias(name, "champion"))
+    return None if found is None else version_from(found)
 
 
-def version_of_run(name: str, run_id: str) -> Version | None:
-    """Give the version that was registered from a run, if there is one."""
-    found = _client().search_model_versions(f"name='{name}' and run_id='{run_id}'")
-    return _version(found[0]) if found else None
+def is_champion(version: Version) -> bool:
+    """Say whether a version is under the alias `champion`."""
+    found = champion(version.name)
+    return found is not None and found.number == version.number
+
+
+def parent_of(run_id: str) -> str | None:
+    """Give the id of the run that a run is part of, if it is part of one."""
+    found = if_there(lambda: _client().get_run(run_id))
+    return None if found is None else found.data.tags.get("mlflow.parentRunId")
 
 
 def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: Mapping[str, str], description: str) -> Version:
@@ -211,25 +233,12 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
     client.update_model_version(name, version, description=description)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
-    return _version(client.get_model_version(name, version))
+    return version_from(client.get_model_version(name, version))
 
 
 def artifact_link(run_id: str, path: str) -> str:
     """Give the address of a run's artifact, as seen from MLflow's own pages."""
     return f"get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
-
-
-def set_alias(version: Version, alias: str) -> None:
-    """Give a version an alias, which leaves the version that had it."""
-    _client().set_registered_model_alias(version.name, alias, version.number)
-
-
-def describe_model(version: Version, tags: Mapping[str, str]) -> None:
-    """Let a registered model's page say what one of its versions is, with tags for the list of all models."""
-    client = _client()
-    client.update_registered_model(version.name, client.get_model_version(version.name, version.number).description)
-    for key, value in tags.items():
-        client.set_registered_model_tag(version.name, key, value)
 
 
 def download_model(uri: str) -> Path:
@@ -279,7 +288,8 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _version(found: Any) -> Version:
+def version_from(found: Any) -> Version:
+    """Read what MLflow says of a version."""
     return Version(found.name, str(found.version), found.run_id, dict(found.tags))
 
 
