@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from pipeline.errors import ParamsError
 from pipeline.failpoints import reach
 from pipeline.tracking import Version, champion, client, if_there, tracking_uri, version_from
 
@@ -69,6 +70,28 @@ def find_version(name: str, wanted: str) -> Version | None:
     ask = client().get_model_version if wanted.isdecimal() else client().get_model_version_by_alias
     found = if_there(partial(ask, name, wanted))
     return None if found is None else version_from(found)
+
+
+def resolve(address: str) -> Version:
+    """Give the version at an address: `pos@champion`, `pos/3`, or `pos` for its champion.
+
+    Raises:
+        ParamsError: there is none.
+    """
+    text = address.removeprefix("models:/")
+    name, sign, wanted = text.partition("@" if "@" in text else "/")
+    found = find_version(name, wanted if sign else "champion") if name and (wanted or not sign) else None
+    if found is None:
+        there = ", ".join(version.number for version in versions(name)) or "none"
+        raise ParamsError(
+            f"{address}: not in the registry at {tracking_uri()}; versions of {name}: {there}; fix: name one, pos/3"
+        )
+    return found
+
+
+def aliases(version: Version) -> list[str]:
+    """Give the aliases of a version."""
+    return sorted(client().get_model_version(version.name, version.number).aliases)
 
 
 def enter(name: str, run_id: str, create: Callable[[], Version]) -> Version:
@@ -254,6 +277,13 @@ def describe_model(version: Version, tags: Mapping[str, str]) -> None:
     own.update_registered_model(version.name, own.get_model_version(version.name, version.number).description)
     for key, value in tags.items():
         own.set_registered_model_tag(version.name, key, value)
+
+
+def describe_anew(version: Version) -> None:
+    """Let a registered model's page say what its new champion is, under the tags that it has."""
+    known = client().get_registered_model(version.name).tags
+    told = {key: version.tags.get(key, version.tags.get(f"test_{key}")) for key in known}
+    describe_model(version, {key: value for key, value in told.items() if value is not None})
 
 
 def _number(version: Version | None) -> str | None:

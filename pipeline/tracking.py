@@ -204,6 +204,18 @@ def parent_of(run_id: str) -> str | None:
     return None if found is None else found.data.tags.get("mlflow.parentRunId")
 
 
+def about_run(run_id: str) -> str | None:
+    """Name a run in a few words; None where the store does not have it."""
+    found = if_there(lambda: _client().get_run(run_id))
+    return None if found is None else f"{run_id} ({found.info.run_name}, {found.info.status})"
+
+
+def param_of(run_id: str, name: str) -> str | None:
+    """Give a param of a run as text; None where the run or the param is not there."""
+    found = if_there(lambda: _client().get_run(run_id))
+    return None if found is None else found.data.params.get(name)
+
+
 def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: Mapping[str, str], description: str) -> Version:
     """Store a model folder in a run as a model that takes texts and gives labels, and make it a new version.
 

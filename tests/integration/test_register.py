@@ -2,15 +2,20 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from entrants import LABELS, make_entrant, register_entrant, score_of, unknown_score_of
 from mlflow import MlflowClient
+from project import ROOT
 
 from pipeline import failpoints, tracking
-from pipeline.config import Check
+from pipeline.config import Check, RegisterConfig
 from pipeline.errors import IntegrityError, ParamsError
+from pipeline.promote import gate_of, promote, roll_back
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own, as it logs a model
 
@@ -125,6 +130,83 @@ def test_what_is_registered_carries_its_weights_hash_its_data_and_its_params(ent
     tags = client().get_model_version("toy", "1").tags
     assert {"md5_prepared", "md5_encoded", "md5_model", "sha256_test", "scores", "params", "environment"} <= set(tags)
     assert tags["sha256_weights"] in (tmp_path / "A/data/toy/model/manifest.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["tensors.safetensors", "vocab.json", "meta.json"])
+def test_a_registered_model_with_a_flipped_byte_is_neither_read_nor_served(enter, tmp_path, name):
+    enter("A")
+    flip_last_byte(tracking.download_model("models:/toy@champion") / name)
+    command = [sys.executable, "-m", "pipeline", "predict", "--model", "models:/toy@champion"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, input="old\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 4 and f"{name}:1:1: is not what was written" in done.stderr and not done.stdout
+    with pytest.raises(IntegrityError):
+        mlflow.pyfunc.load_model("models:/toy@champion")
+
+
+def test_a_version_is_promoted_where_the_gate_lets_it(enter, tmp_path):
+    enter("B"), enter("A", min_scores={"accuracy": 0.9}), enter("C")
+    gate = gate_of("toy", tmp_path / "A/data/toy/prepared", RegisterConfig(), "tagging")
+    promote("toy", "2", gate)
+    assert tracking.champion("toy").number == "2"
+    with pytest.raises(ParamsError, match="version 3 is not promoted; fails: gain; fix: --force"):
+        promote("toy", "3", gate)
+    promote("toy", "3", None)
+    assert tracking.champion("toy").number == "3"
+
+
+def test_a_broken_version_is_not_promoted_by_force(enter):
+    enter("A"), enter("B")
+    flip_last_byte(tracking.download_model("models:/toy/2") / "vocab.json")
+    with pytest.raises(IntegrityError):
+        promote("toy", "2", None)
+    assert tracking.champion("toy").number == "1"
+
+
+def test_rollback_goes_back_through_the_champions_in_their_order_and_then_no_further(enter):
+    for label in "DCEB":
+        enter(label)
+    promote("toy", "3", None)
+    for number in "421":
+        roll_back("toy")
+        assert tracking.champion("toy").number == number
+    with pytest.raises(ParamsError, match="no version was champion before 1"):
+        roll_back("toy")
+
+
+def test_what_was_rolled_back_stays_so_when_it_is_registered_again_whatever_is_asked_of_it(enter, tmp_path):
+    enter("C")
+    layout = make_entrant(tmp_path / "bad", "B")
+    register_entrant(layout)
+    roll_back("toy")
+    assert register_entrant(layout)["alias"] == "challenger"
+    assert "rolled_back fails: " in register_entrant(layout, min_gain=0.001)["gate"][-1]
+    assert tracking.champion("toy").number == "1"
+    promote("toy", "2", None)
+    assert "rolled_back" not in client().get_model_version("toy", "2").tags
+
+
+def test_a_new_model_is_compared_with_the_one_that_was_rolled_back_to(enter):
+    for label in "DB":
+        enter(label)
+    roll_back("toy")
+    assert enter("C")["alias"] == "champion"
+
+
+def test_the_models_page_tells_of_the_champion_there_is(enter):
+    enter("C"), enter("B")
+    roll_back("toy")
+    page = client().get_registered_model("toy")
+    assert page.tags["accuracy"] == f"{score_of('C'):.4f}" and "11.61%" in page.description
+
+
+def test_a_champion_of_before_this_was_noted_is_rolled_back_to(enter):
+    enter("C")
+    for key in ("champion_since", "claim"):
+        client().delete_model_version_tag("toy", "1", key)
+    enter("B")
+    roll_back("toy")
+    assert tracking.champion("toy").number == "1"
 
 
 def test_a_broken_champion_is_an_error_and_no_reason_to_take_its_place(enter):
