@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ MOST_CHARACTERS = 5000
 """That a page holds in some databases."""
 _MOST_LABELS = 10
 """Rows of the table of labels: those that are found worst."""
+_SIGNS = re.compile(r"[\\|`*<\[]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""What Markdown reads as more than itself; not the _ within a name."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _cell(text: str) -> str:
     """Keep what a text holds from ending its cell or its row, or from being read as Markdown."""
-    for sign in "\\|`*_<[":
-        text = text.replace(sign, "\\" + sign)
-    return " ".join(text.split())
+    return " ".join(_SIGNS.sub(r"\\\g<0>", text).split())
 
 
 def _summary(subject: Subject) -> str:
@@ -152,7 +153,8 @@ def _limits(subject: Subject) -> str:
         limits.append(f"at most {labeler.meta['max_length']} steps of a sequence are read")
     names = labeler.vocab.labels
     limits.append(f"it says one of {len(names)} labels, whatever it is asked, and how likely that is was not calibrated")
-    return "**Limits.** " + "; ".join(limits).capitalize() + "."
+    text = "; ".join(limits)
+    return f"**Limits.** {text[0].upper()}{text[1:]}."
 
 
 def _unknown(subject: Subject) -> str:
