@@ -111,6 +111,7 @@ class Judgement:
     def keep(self, version: Version) -> None:
         """Have the version's tags say it, a line per claim."""
         lines = {f"gate_{finding.name}": str(finding).partition(" ")[2] for finding in self.findings}
+        registry.untag(version, *(key for key in version.tags if key.startswith("gate_") and key not in lines))
         registry.tag(version, {**lines, _KEPT: json.dumps(asdict(self))})
 
     @classmethod
@@ -170,9 +171,7 @@ class Gate:
         findings += _find_slices(ours, theirs, config)
         findings += _find_checks(candidate.labeler, config.checks)
         if registry.ROLLED_BACK in candidate.version.tags:
-            says = (
-                f"it was taken back from on {candidate.version.tags[registry.ROLLED_BACK]}; `unroll promote --force` forgets that"
-            )
+            says = f"a person took its alias on {candidate.version.tags[registry.ROLLED_BACK]}; fix: `unroll promote --force`"
             findings.append(Finding("rolled_back", False, says))
         if champion is None or theirs is None:
             return Judgement(findings)

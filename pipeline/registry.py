@@ -13,6 +13,7 @@ beside the store is locked. Of a store behind a server this holds, whoever runs 
 
 import fcntl
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import IO
 
 from pipeline.errors import ParamsError
 from pipeline.failpoints import reach
-from pipeline.tracking import Version, champion, client, if_there, tracking_uri, version_from
+from pipeline.tracking import Version, champion, client, if_there, insist, tracking_uri, version_from
 
 SINCE = "champion_since"
 """Tag of a version: when it became champion, last."""
@@ -80,9 +81,10 @@ def resolve(address: str) -> Version:
     """
     text = address.removeprefix("models:/")
     name, sign, wanted = text.partition("@" if "@" in text else "/")
-    found = find_version(name, wanted if sign else "champion") if name and (wanted or not sign) else None
+    is_name = re.fullmatch(r"[A-Za-z0-9_.-]+", name) is not None
+    found = find_version(name, wanted if sign else "champion") if is_name and (wanted or not sign) else None
     if found is None:
-        there = ", ".join(version.number for version in versions(name)) or "none"
+        there = ", ".join(version.number for version in (versions(name) if is_name else [])) or "none"
         raise ParamsError(
             f"{address}: not in the registry at {tracking_uri()}; versions of {name}: {there}; fix: name one, pos/3"
         )
@@ -103,10 +105,10 @@ def enter(name: str, run_id: str, create: Callable[[], Version]) -> Version:
         create: makes a version, called where the run has none.
     """
     if not _of_run(name, run_id):
-        create()
+        insist(create)
     kept, *others = sorted(_of_run(name, run_id), key=lambda version: (SINCE not in version.tags, _age(version)))
     for other in others:
-        if_there(partial(client().delete_model_version, name, other.number))
+        if_there(partial(insist, partial(client().delete_model_version, name, other.number)))
     return kept
 
 
@@ -116,20 +118,21 @@ def _of_run(name: str, run_id: str) -> list[Version]:
 
 def complete(version: Version, tags: Mapping[str, str], description: str) -> None:
     """Have a version carry tags and a description, whatever of them it has already."""
-    client().update_model_version(version.name, version.number, description=description)
+    insist(partial(client().update_model_version, version.name, version.number, description=description))
     tag(version, {key: value for key, value in tags.items() if version.tags.get(key) != value})
 
 
 def tag(version: Version, tags: Mapping[str, str]) -> None:
     """Set tags of a version."""
     for key, value in tags.items():
-        client().set_model_version_tag(version.name, version.number, key, value)
+        insist(partial(client().set_model_version_tag, version.name, version.number, key, value))
 
 
-def _untag(version: Version, *keys: str) -> None:
+def untag(version: Version, *keys: str) -> None:
+    """Remove those of these tags that a version has."""
     for key in keys:
         if key in _fresh(version).tags:
-            if_there(partial(client().delete_model_version_tag, version.name, version.number, key))
+            if_there(partial(insist, partial(client().delete_model_version_tag, version.name, version.number, key)))
 
 
 def _fresh(version: Version) -> Version:
@@ -200,7 +203,7 @@ def settle(version: Version, exam: str, judge: Callable[[Version | None], float 
     if best.number == version.number:
         _note_champion(version, since=_now())
         return Outcome(True)
-    _untag(version, _CLAIM, *((SINCE,) if SINCE not in version.tags else ()))
+    untag(version, _CLAIM, *((SINCE,) if SINCE not in version.tags else ()))
     set_alias(version, "challenger")
     return Outcome(False, best)
 
@@ -241,14 +244,14 @@ def _note_champion(version: Version, since: str | None) -> None:
     """Note since when a version is champion, if that is new; it is challenger no more."""
     if since is not None:
         tag(version, {SINCE: since})
-    _untag(version, ROLLED_BACK)
+    untag(version, ROLLED_BACK)
     if _number(find_version(version.name, "challenger")) == version.number:
-        if_there(partial(client().delete_registered_model_alias, version.name, "challenger"))
+        if_there(partial(insist, partial(client().delete_registered_model_alias, version.name, "challenger")))
 
 
 def appoint(version: Version) -> None:
     """Make a version champion because a person wants it so."""
-    _untag(version, _CLAIM)
+    untag(version, _CLAIM)
     set_alias(version, "champion")
     _note_champion(version, since=_now())
 
@@ -262,21 +265,22 @@ def champions(name: str) -> list[Version]:
 def roll_back(current: Version, previous: Version) -> None:
     """Give the alias back to one that was champion before."""
     tag(current, {ROLLED_BACK: _now()})
-    _untag(current, _CLAIM)
+    untag(current, _CLAIM)
     set_alias(previous, "champion")
 
 
 def set_alias(version: Version, alias: str) -> None:
     """Give a version an alias, which leaves the version that had it."""
-    client().set_registered_model_alias(version.name, alias, version.number)
+    insist(partial(client().set_registered_model_alias, version.name, alias, version.number))
 
 
 def describe_model(version: Version, tags: Mapping[str, str]) -> None:
     """Let a registered model's page say what one of its versions is, with tags for the list of all models."""
     own = client()
-    own.update_registered_model(version.name, own.get_model_version(version.name, version.number).description)
+    text = own.get_model_version(version.name, version.number).description
+    insist(partial(own.update_registered_model, version.name, text))
     for key, value in tags.items():
-        own.set_registered_model_tag(version.name, key, value)
+        insist(partial(own.set_registered_model_tag, version.name, key, value))
 
 
 def describe_anew(version: Version) -> None:

@@ -69,8 +69,8 @@ def run(address: str, work_dir: Path = WORK_DIR) -> None:
     commit = _demand_origin(version)
     folder = (work_dir / "reproduce" / f"{version.name}-{version.number}").resolve()
     home = commits.check_out(commit, folder)
-    _write_params(home / PARAMS_FILE, version)
-    _write_corpora(home / CORPORA_FILE, version)
+    write_params(home / PARAMS_FILE, version)
+    write_corpora(home / CORPORA_FILE, version)
     print(f"{version.name} version {version.number}: stages up to evaluate, at {commit[:10]}, in {folder}", flush=True)
     _run_stages(home, version.name)
     rows = compare(version, Layout(version.name, home / "data"))
@@ -104,7 +104,7 @@ def _demand_origin(version: Version) -> str:
     return commit
 
 
-def _write_params(path: Path, version: Version) -> None:
+def write_params(path: Path, version: Version) -> None:
     """Have a commit's params.yaml say what the version was made with, which is something else after a sweep."""
     yaml = YAML()
     tree = yaml.load(path.read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def _overlay(node: Any, params: Mapping[str, Any], defaults: Mapping[str, Any]) 
     return bool(wrong)
 
 
-def _write_corpora(path: Path, version: Version) -> None:
+def write_corpora(path: Path, version: Version) -> None:
     """Have files of one's own, which a commit does not hold, found where they are."""
     yaml = YAML()
     tree = yaml.load(path.read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ The store is `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder. O
 
 import logging
 import os
+import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,9 @@ EPOCH_METRIC = "train/loss"
 _METRICS_PER_CALL = 1000
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""
+_COLLISIONS = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
+"""What MLflow answers where two processes write the same row at once."""
+_TRIES = 7
 _Found = TypeVar("_Found")
 
 
@@ -55,6 +59,20 @@ def if_there(ask: Callable[[], _Found]) -> _Found | None:
     except MlflowException as error:
         _demand_missing(error)
         return None
+
+
+def insist(write: Callable[[], _Found]) -> _Found:
+    """Write to the store, and again where another process wrote the same at the same moment, which MLflow reports as an error."""
+    from mlflow.exceptions import MlflowException
+
+    for number in range(_TRIES):
+        try:
+            return write()
+        except MlflowException as error:
+            if error.error_code not in _COLLISIONS or number == _TRIES - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**number))  # so that two do not meet again
+    raise AssertionError("the last try returns or raises")
 
 
 def _experiment_id(name: str) -> str:

@@ -107,6 +107,8 @@ def test_other_demands_have_the_same_version_judged_anew(enter, tmp_path):
     assert register_entrant(layout, min_scores={"accuracy": 0.9})["alias"] == "challenger"
     assert register_entrant(layout, min_scores={"accuracy": 0.1})["alias"] == "champion"
     assert dict(client().get_registered_model("toy").aliases) == {"champion": 1}
+    register_entrant(layout)
+    assert "gate_min_scores" not in client().get_model_version("toy", "1").tags
 
 
 @pytest.mark.parametrize("place", ["created", "completed", "claimed", "alias set"])
