@@ -1,6 +1,7 @@
 """Where a registered model came from, and whether all that is still here: version, run, commit, data, corpus, sweep."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pipeline.config import Catalogue
 from pipeline.origin import FOLDERS, WEIGHTS
 
 LOCK_FILE = Path("dvc.lock")
+_WIDTH = 1000
+"""Of what is not a terminal: no line is cut there."""
 _STAGES = {"prepared": "prepare", "encoded": "encode", "model": "train"}
 """Folder of a pipeline -> the stage that writes it."""
 
@@ -31,7 +34,8 @@ def run(address: str, catalogue: Catalogue, lock_path: Path = LOCK_FILE) -> None
         ParamsError: there is no such version.
     """
     version = registry.resolve(address)
-    Console(highlight=False).print(draw(version, catalogue, lock_path), soft_wrap=True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    console.print(draw(version, catalogue, lock_path))
 
 
 def draw(version: tracking.Version, catalogue: Catalogue, lock_path: Path) -> Tree:

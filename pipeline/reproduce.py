@@ -29,6 +29,8 @@ from pipeline.tracking import Version, param_of
 
 _DEFAULTS: dict[str, Any] = {"split": SplitConfig(), "encode": EncodeConfig(), "model": ModelConfig(), "train": TrainConfig()}
 _ABSENT = "absent"
+_WIDTH = 200
+"""Of what is not a terminal: two hashes beside each other."""
 
 
 @dataclass(frozen=True)
@@ -180,4 +182,4 @@ def _show(version: Version, rows: list[Row]) -> None:
     table = Table("", f"{version.name} version {version.number}", "made again", "")
     for row in rows:
         table.add_row(row.name, row.was, row.now, "equal" if row.is_equal else "differs")
-    Console(highlight=False, width=max(Console().width, 180)).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH).print(table)
