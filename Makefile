@@ -12,10 +12,16 @@ export UV_COMPILE_BYTECODE := true
 # and looks for wheels where pip is told to look, such as a folder with a CPU build of torch
 FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
+<<<<<<< HEAD
 SERVE_PORT ?= 5001
 MODEL ?= pos
 
 .PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep cluster ui serve schema lock clean
+=======
+PIPELINE ?= pos
+
+.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep reproduce cluster ui schema lock clean
+>>>>>>> f91c0c4a63016260b8f9d4340bb606ef4470762a
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -66,6 +72,10 @@ bench-full: setup  ## the same with whole epochs, all networks, accuracies over 
 sweep: setup  ## search for the best network as params.yaml's `sweep` says
 	dvc repro encode
 	unroll sweep
+
+reproduce: setup  ## make a registered version again and compare: VERSION=3, PIPELINE=topic (pos by default)
+	@test -n "$(VERSION)" || { echo "make reproduce: names no version; fix: make reproduce VERSION=3"; exit 2; }
+	unroll reproduce $(PIPELINE)/$(VERSION)
 
 cluster: setup  ## a Ray cluster of two nodes on this machine, for trying things; Ctrl-C ends it
 	exec unroll cluster --nodes 2

@@ -96,7 +96,53 @@ def register(pipeline: Name) -> None:
     _, _, params, corpus, layout = _pipeline(pipeline)
     from pipeline import register as stage
 
-    stage.run(corpus.task, params.corpus, params.register, layout)
+    stage.run(corpus, params.register, layout, corpus_name=params.corpus, params=params)
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="A registered model, which has its pipeline's name.")],
+    version: Annotated[int, typer.Option(min=1, help="Its number.")],
+    force: Annotated[bool, typer.Option("--force", help="Ask nothing but that the model is whole.")] = False,
+) -> None:
+    """Make a version champion, if the gate lets it. Example: `unroll promote pos --version 3`"""
+    gate = None
+    if not force:
+        _, _, params, corpus, layout = _pipeline(name)
+        from pipeline.promote import gate_of
+
+        gate = gate_of(name, layout.prepared_dir, params.register, corpus.task)
+    from pipeline.promote import promote
+
+    promote(name, str(version), gate)
+
+
+@app.command()
+def rollback(name: Annotated[str, typer.Argument(help="A registered model.")]) -> None:
+    """Make that version champion again which was it before. Example: `unroll rollback pos`"""
+    from pipeline.promote import roll_back
+
+    roll_back(name)
+
+
+Address = Annotated[str, typer.Argument(help="A registered version: pos/3, or pos@champion.")]
+
+
+@app.command()
+def lineage(address: Address) -> None:
+    """Show where a version came from: run, commit, data, corpus, sweep. Example: `unroll lineage pos@champion`"""
+    _, catalogue = load_config()
+    from pipeline import lineage as command
+
+    command.run(address, catalogue)
+
+
+@app.command()
+def reproduce(address: Address) -> None:
+    """Make a version again from its commit, and compare weights and scores. Example: `unroll reproduce pos/3`"""
+    from pipeline import reproduce as command
+
+    command.run(address)
 
 
 @app.command()

@@ -77,6 +77,10 @@ def _check_pipeline(name: str, config: Config, catalogue: Catalogue, params: Any
     for key, why in find_idle(pipeline.model, setting):
         yield Complaint((*at, "model", key), f"would do nothing here; it is for {why}; fix: leave it out")
     tree = params["pipelines"][name]
+    for number, check in enumerate(pipeline.register.checks, start=1):
+        if (check.labels is not None) != (corpus.task == "tagging"):
+            needs = "labels: [...]" if corpus.task == "tagging" else "label: ..."
+            yield Complaint((*at, "register", "checks"), f"number {number} is for another task; fix: give its `{needs}`")
     for section, key, why in idle_elsewhere(pipeline, corpus):
         value = tree.get(section, {}).get(key) if section else tree.get(key)
         if value not in (None, 0, False):

@@ -228,14 +228,45 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A text, and what a champion must say of it."""
+
+    __pydantic_config__: ClassVar = _CHECKED
+    text: str
+    """As `unroll predict` takes it."""
+    labels: tuple[str, ...] | None = None
+    """Tagging: a label per word, in order; that of a contraction has its words' labels joined, `ADP+DET`."""
+    label: str | None = None
+    """Classification: the text's label."""
+
+    def __post_init__(self) -> None:
+        if (self.labels is None) == (self.label is None):
+            raise ValueError("needs one answer: `labels` for tagging, `label` for classification")
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """Give the labels, be it one."""
+        return (self.label,) if self.label is not None else self.labels or ()
+
+
+@dataclass(frozen=True)
 class RegisterConfig:
-    """When a model replaces the champion."""
+    """When a model becomes champion: where all holds that is demanded here, else it is `challenger`."""
 
     __pydantic_config__: ClassVar = _CHECKED
     metric: Literal["accuracy", "macro_f1", "entity_f1"] = "accuracy"
     """The test score that decides."""
     min_gain: Annotated[float, Range(ge=0, le=1)] = 0.0
     """By how much more than the champion a model must score."""
+    confidence: Share = 0.0
+    """How sure that gain must be: the low end of an interval of such a share, over other test examples, decides, as with 0.95; 0
+    takes the gain as it is."""
+    min_scores: dict[str, Annotated[float, Range(ge=0, le=1)]] = field(default_factory=dict)
+    """Test score -> what a champion must reach."""
+    slices: dict[str, Annotated[float, Range(ge=0, le=1)]] = field(default_factory=dict)
+    """Test score, such as `accuracy_unknown` -> by how much it may be less than the champion's."""
+    checks: tuple[Check, ...] = ()
+    """Texts that a champion must read as is said here."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.cluster import connected, preflight
+from pipeline.config import ScalingConfig
 from pipeline.digest import file_sha256
 from pipeline.errors import InfrastructureError, UnrollError
 from pipeline.files import STATES, Bar, Shard, label
@@ -29,7 +30,7 @@ def run(shards: Sequence[Shard], out: Path) -> None:
     with connected(), Bar(shards) as bar:
         states = out / STATES
         states.mkdir(parents=True, exist_ok=True)
-        preflight(str(states))
+        preflight(str(states), ScalingConfig())
         model = _publish(shards[0].task.model, states)
         begun = {
             ray.remote(_label).options(num_cpus=1).remote(replace(shard, task=replace(shard.task, model=model))): shard

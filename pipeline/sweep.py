@@ -293,9 +293,10 @@ def _register(pipeline: PipelineConfig, corpus: CorpusConfig, job: Job, tracked:
     shutil.rmtree(own.data_dir, ignore_errors=True)
     own.prepared_dir.parent.mkdir(parents=True)
     own.prepared_dir.symlink_to(layout.prepared_dir.resolve())
+    own.encoded_dir.symlink_to(layout.encoded_dir.resolve())
     write_model(job, tracked, own.model_dir)
     evaluate.run(corpus.task, own)
-    register.run(corpus.task, pipeline.corpus, pipeline.register, own)
+    register.run(corpus, pipeline.register, own, corpus_name=pipeline.corpus, params=pipeline)
     tracked.end()
 
 

@@ -5,15 +5,16 @@ The store is `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder. O
 
 import logging
 import os
+import random
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from pipeline.errors import InfrastructureError
@@ -44,6 +45,10 @@ SERVED_CODE = (
 """What `pipeline.served` imports: all of this project that a registered model takes with it."""
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""
+_COLLISIONS = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
+"""What MLflow answers where two processes write the same row at once."""
+_TRIES = 7
+_Found = TypeVar("_Found")
 
 
 def tracking_uri() -> str:
@@ -58,6 +63,40 @@ def _client() -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient()
+
+
+def client() -> Any:
+    """Give MLflow's own client of the store, for `pipeline.registry`."""
+    return _client()
+
+
+def if_there(ask: Callable[[], _Found]) -> _Found | None:
+    """Give what MLflow answers; None where what is asked for is not there.
+
+    Raises:
+        InfrastructureError: the store failed.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        _demand_missing(error)
+        return None
+
+
+def insist(write: Callable[[], _Found]) -> _Found:
+    """Write to the store, and again where another process wrote the same at the same moment, which MLflow reports as an error."""
+    from mlflow.exceptions import MlflowException
+
+    for number in range(_TRIES):
+        try:
+            return write()
+        except MlflowException as error:
+            if error.error_code not in _COLLISIONS or number == _TRIES - 1:
+                raise
+            time.sleep(random.uniform(0, 0.05 * 2**number))  # so that two do not meet again
+    raise AssertionError("the last try returns or raises")
 
 
 def _experiment_id(name: str) -> str:
@@ -191,19 +230,32 @@ class Version:
 
 def champion(name: str) -> Version | None:
     """Give the version under the alias `champion`, if there is one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return _version(_client().get_model_version_by_alias(name, "champion"))
-    except MlflowException as error:
-        _demand_missing(error)
-        return None
+    found = if_there(lambda: _client().get_model_version_by_alias(name, "champion"))
+    return None if found is None else version_from(found)
 
 
-def version_of_run(name: str, run_id: str) -> Version | None:
-    """Give the version that was registered from a run, if there is one."""
-    found = _client().search_model_versions(f"name='{name}' and run_id='{run_id}'")
-    return _version(found[0]) if found else None
+def is_champion(version: Version) -> bool:
+    """Say whether a version is under the alias `champion`."""
+    found = champion(version.name)
+    return found is not None and found.number == version.number
+
+
+def parent_of(run_id: str) -> str | None:
+    """Give the id of the run that a run is part of, if it is part of one."""
+    found = if_there(lambda: _client().get_run(run_id))
+    return None if found is None else found.data.tags.get("mlflow.parentRunId")
+
+
+def about_run(run_id: str) -> str | None:
+    """Name a run in a few words; None where the store does not have it."""
+    found = if_there(lambda: _client().get_run(run_id))
+    return None if found is None else f"{run_id} ({found.info.run_name}, {found.info.status})"
+
+
+def param_of(run_id: str, name: str) -> str | None:
+    """Give a param of a run as text; None where the run or the param is not there."""
+    found = if_there(lambda: _client().get_run(run_id))
+    return None if found is None else found.data.params.get(name)
 
 
 def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: Mapping[str, str], description: str) -> Version:
@@ -235,7 +287,7 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
     client.update_model_version(name, version, description=description)
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value)
-    return _version(client.get_model_version(name, version))
+    return version_from(client.get_model_version(name, version))
 
 
 @contextmanager
@@ -252,19 +304,6 @@ def _served_code(root: Path) -> Iterator[list[str]]:
 def artifact_link(run_id: str, path: str) -> str:
     """Give the address of a run's artifact, as seen from MLflow's own pages."""
     return f"get-artifact?{urlencode({'path': path, 'run_uuid': run_id})}"
-
-
-def set_alias(version: Version, alias: str) -> None:
-    """Give a version an alias, which leaves the version that had it."""
-    _client().set_registered_model_alias(version.name, alias, version.number)
-
-
-def describe_model(version: Version, tags: Mapping[str, str]) -> None:
-    """Let a registered model's page say what one of its versions is, with tags for the list of all models."""
-    client = _client()
-    client.update_registered_model(version.name, client.get_model_version(version.name, version.number).description)
-    for key, value in tags.items():
-        client.set_registered_model_tag(version.name, key, value)
 
 
 def download_model(uri: str) -> Path:
@@ -314,7 +353,8 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _version(found: Any) -> Version:
+def version_from(found: Any) -> Version:
+    """Read what MLflow says of a version."""
     return Version(found.name, str(found.version), found.run_id, dict(found.tags))
 
 

@@ -74,6 +74,10 @@ def test_a_number_in_scientific_notation_is_a_number(tmp_path):
         ("lr: 1e-3", "lr: 1e-3\n      lr: 1e-2", "params.yaml:11:7:", "duplicate key"),
         ("lr: 1e-3", "\tlr: 1e-3", "params.yaml:10:", "is not YAML"),
         ("vectors: null", "vectors: [", "params.yaml:", "is not YAML"),
+        ("register: {}", "register: {confidence: 1.0}", "params.yaml:11:16:", "less than 1"),
+        ("register: {}", "register: {min_scores: {accuracy: 95}}", "params.yaml:11:29:", "less than or equal to 1"),
+        ("register: {}", "register: {checks: [{text: a}]}", "params.yaml:11:25:", "needs one answer"),
+        ("register: {}", "register: {checks: [{text: a, labels: [b]}]}", "params.yaml:11:16:", "give its `label: ...`"),
     ],
 )
 def test_a_mistake_is_named_at_its_line(tmp_path, old, new, start, says):
