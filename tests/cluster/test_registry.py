@@ -58,7 +58,8 @@ def compete(name, run_id, score, source, kind):
     """Register as the stage does, save that the model is stored already and its score known; gives version and outcome."""
 
     def create():
-        return tracking.version_from(MlflowClient(os.environ["MLFLOW_TRACKING_URI"]).create_model_version(name, source, run_id))
+        client, model_id = MlflowClient(tracking.tracking_uri()), source.rpartition("/")[2]
+        return tracking.version_from(client.create_model_version(name, source, run_id, model_id=model_id))
 
     def judge(champion):
         return None if champion is not None and float(champion.tags["score"]) >= score else score
