@@ -14,9 +14,8 @@ FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
 <<<<<<< HEAD
 SERVE_PORT ?= 5001
-MODEL ?= pos
 
-.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep cluster ui serve schema lock clean
+.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep serve reproduce cluster ui schema lock clean
 =======
 PIPELINE ?= pos
 
@@ -85,10 +84,10 @@ ui: setup  ## MLflow's pages on this machine
 	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --host 127.0.0.1 \
 		--port $(UI_PORT) --workers 1 --backend-store-uri sqlite:///$(CURDIR)/mlflow.db --artifacts-destination $(CURDIR)/mlartifacts
 
-serve: setup  ## answer texts over REST on this machine with a registered model: MODEL=pos
+serve: setup  ## answer texts over REST on this machine with a registered model: PIPELINE=topic
 	@echo "curl http://127.0.0.1:$(SERVE_PORT)/invocations -H 'Content-Type: application/json' -d '{\"inputs\": [\"A text.\"]}'"
 	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} MLFLOW_DISABLE_TELEMETRY=true \
-		UNROLL_REQUEST_CHARACTERS=1000000 mlflow models serve --model-uri models:/$(MODEL)@champion --env-manager local \
+		UNROLL_REQUEST_CHARACTERS=1000000 mlflow models serve --model-uri models:/$(PIPELINE)@champion --env-manager local \
 		--host 127.0.0.1 --port $(SERVE_PORT)
 
 schema: setup  ## write the JSON Schemas of params.yaml and corpora.yaml for editors
