@@ -12,15 +12,10 @@ export UV_COMPILE_BYTECODE := true
 # and looks for wheels where pip is told to look, such as a folder with a CPU build of torch
 FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
-<<<<<<< HEAD
 SERVE_PORT ?= 5001
-
-.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep serve reproduce cluster ui schema lock clean
-=======
 PIPELINE ?= pos
 
-.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep reproduce cluster ui schema lock clean
->>>>>>> f91c0c4a63016260b8f9d4340bb606ef4470762a
+.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep serve reproduce cluster ui schema lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
