@@ -211,6 +211,10 @@ _ENGINE_HELP = (
 
 
 Format = Literal["text", "conllu", "parquet"]
+_OUT_HELP = (
+    "Where the answers go: a file, or a folder for a folder's files. The endings .conllu and .parquet choose the form, any other "
+    "gives lines of text, as standard output has. A run that was broken off goes on when the same is called again."
+)
 
 
 @app.command()
@@ -222,16 +226,14 @@ def predict(
     engine: Annotated[Engine, typer.Option(help=_ENGINE_HELP)] = "auto",
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A file for the answers, or a folder. .conllu and .parquet are written as such. Broken off, it goes on."
-        ),
+        typer.Option(help=_OUT_HELP),
     ] = None,
     input_format: Annotated[
-        Format | None, typer.Option("--format", help="Of the input; by default what its ending says.")
+        Format | None, typer.Option("--format", help="Of the input; by default what its ending says, else text.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="That label, with --out; by default one per core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that label, with --out; by default one per core.")] = None,
 ) -> None:
-    """Label texts with a registered model. Example: `echo 'O sol nasceu .' | unroll predict`"""
+    """Label texts with a registered model. Example: `unroll predict texts.txt --out texts.tags`"""
     if out is not None:
         if file is None:
             raise ParamsError("--out: needs a file to read, so that it can go on; fix: name one, or leave --out away")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol, TextIO
 
 import polars as pl
 
@@ -34,7 +34,7 @@ class Store(Protocol):
         """Take a folder that is there."""
 
     def add(self, data: bytes, size: int) -> int:
-        """Write a part after `size` of them, and give the new size; what stood beyond is dropped."""
+        """Write a part after `size` of them, and give the new size; what stood beyond is dropped, also where that fails."""
 
     def has(self, size: int) -> bool:
         """Say whether so much is there."""
@@ -54,11 +54,13 @@ class GrowingFile:
         self.whole = folder / "answers"
 
     def add(self, data: bytes, size: int) -> int:
-        with self.whole.open("ab") as file:
-            file.truncate(size)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.whole.open("ab") as file:
+                file.truncate(size)
+                _write(file, data)
+        except OSError:
+            os.truncate(self.whole, size)
+            raise
         return size + len(data)
 
     def has(self, size: int) -> bool:
@@ -76,10 +78,12 @@ class Tables:
         self._folder, self.whole = folder, folder / "whole"
 
     def add(self, data: bytes, size: int) -> int:
-        with self._path(size + 1).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._path(size + 1).open("wb") as file:
+                _write(file, data)
+        except OSError:
+            self._path(size + 1).unlink(missing_ok=True)
+            raise
         _flush(self._folder)
         return size + 1
 
@@ -92,7 +96,11 @@ class Tables:
         for path in paths:
             schema |= pl.read_parquet_schema(path)
         parts = pl.scan_parquet(paths, glob=False, schema=schema, missing_columns="insert")
-        parts.sink_parquet(self.whole, row_group_size=_ROWS_PER_GROUP, sync_on_close="all", engine="streaming")
+        try:
+            parts.sink_parquet(self.whole, row_group_size=_ROWS_PER_GROUP, sync_on_close="all", engine="streaming")
+        except pl.exceptions.PolarsError as error:
+            self.whole.unlink(missing_ok=True)
+            raise OSError(str(error)) from error  # as which it came to polars: a disk that is full, most likely
         return self.whole
 
     def _path(self, number: int) -> Path:
@@ -195,21 +203,20 @@ class Output:
         given = json.loads(path.read_text(encoding="utf-8"))
         state = _State(**given | {"place": Place(**given["place"])})
         names = sorted(name for name in self._new.identity if self._new.identity[name] != state.identity.get(name))
-        if not names and (self.path.exists() if state.is_whole else self._store.has(state.size)):
-            return state
-        if not names and state.is_whole and self._store.whole.exists():
+        is_there = self._store.has(state.size) or (state.is_whole and self.path.exists())
+        if is_there and not names:
             return state
         why = f"not the same {', '.join(names)} as in the run before" if names else "what was written is gone"
         print(f"{self.path}: begins anew: {why}", file=sys.stderr)
+        path.unlink()  # before a part of this work takes the place of one that the state speaks of
+        _flush(self._folder)
         return self._new
 
     def _save(self, state: _State) -> None:
         path = self._folder / _STATE
         beside = path.with_suffix(".partial")
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(state)))
-            file.flush()
-            os.fsync(file.fileno())
+        with beside.open("wb") as file:
+            _write(file, json.dumps(asdict(state)).encode())
         beside.replace(path)
         _flush(self._folder)
         self._state = state
@@ -225,6 +232,12 @@ class Output:
                 f"{self.path}: can not be written; {error.strerror or error}; {num_needed / 1e6:.1f} MB or more needed, "
                 f"{free:.1f} MB free; fix: make room or let the folder be written to, then run the same again: it goes on"
             ) from error
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _flush(folder: Path) -> None:

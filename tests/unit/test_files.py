@@ -168,8 +168,20 @@ def test_a_disk_that_is_full_leaves_the_old_output_whole_and_the_run_goes_on(tmp
     with file_limit(3000), pytest.raises(InfrastructureError, match=r"out\.\w+: can not be written; .*too large.*MB free; fix:"):
         run(path, tmp_path / out, tagger)
     assert (tmp_path / out).read_text() == "old"
+    assert all(path.stat().st_size < 3000 for path in (tmp_path / f"{out}.partial").iterdir())
     run(path, tmp_path / out, tagger)
     assert (tmp_path / out).read_bytes() == (tmp_path / f"unbroken-{out}").read_bytes()
+
+
+def test_a_disk_that_is_full_when_parts_are_joined_leaves_them_and_the_run_goes_on(tmp_path, tagger, monkeypatch):
+    path, out = write_texts(tmp_path), tmp_path / "out.parquet"
+    run(path, tmp_path / "unbroken.parquet", tagger)
+    break_off(path, out, tagger, monkeypatch, "predict: joined")
+    sizes = [part.stat().st_size for part in (tmp_path / "out.parquet.partial").glob("*.parquet")]
+    with file_limit(max(sizes)), pytest.raises(InfrastructureError, match=r"out\.parquet: can not be written; .*too large.*fix:"):
+        run(path, out, tagger)
+    run(path, out, tagger)
+    assert out.read_bytes() == (tmp_path / "unbroken.parquet").read_bytes()
 
 
 @pytest.mark.parametrize("out", OUTS)
@@ -191,6 +203,17 @@ def test_another_model_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, ca
     assert "out.tags: begins anew: not the same model as in the run before" in capsys.readouterr().err
     run(path, tmp_path / "unbroken", other)
     assert out.read_bytes() == (tmp_path / "unbroken").read_bytes()
+
+
+@pytest.mark.parametrize("out", OUTS)
+def test_a_run_after_one_of_another_model_that_broke_off_has_none_of_its_answers(tmp_path, tagger, monkeypatch, out):
+    path = write_texts(tmp_path)
+    run(path, tmp_path / f"unbroken-{out}", tagger)
+    other = make_model(tmp_path / "other", model=dataclasses.replace(SMALL, hidden=(6,)))
+    break_off(path, tmp_path / out, tagger, monkeypatch, "predict: part noted@1")
+    break_off(path, tmp_path / out, other, monkeypatch, "predict: part written@1")
+    run(path, tmp_path / out, tagger)
+    assert (tmp_path / out).read_bytes() == (tmp_path / f"unbroken-{out}").read_bytes()
 
 
 def test_a_part_that_is_gone_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, capsys):
