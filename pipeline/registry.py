@@ -178,7 +178,8 @@ def settle(version: Version, exam: str, judge: Callable[[Version | None], float 
     Args:
         version: of `enter`.
         exam: a hash of what it is asked, and of how that is scored.
-        judge: called with a champion, or None where there is none; gives the version's score where it may take its place.
+        judge: called with a champion, or None where there is none but the version itself, which stays champion until another
+            takes its place; gives the version's score where it may be champion.
     """
     name = version.name
     _mend(name)
@@ -186,6 +187,7 @@ def settle(version: Version, exam: str, judge: Callable[[Version | None], float 
         past = [other.number for other in versions(name) if SINCE in other.tags and other.number != version.number]
         before = champion(name)
         if before is not None and before.number == version.number:
+            judge(None)
             _note_champion(version, since=None if SINCE in before.tags else _now())
             return Outcome(True)
         if before is not None and SINCE not in before.tags and Claim.of(before) is None:

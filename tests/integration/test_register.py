@@ -134,7 +134,7 @@ def test_what_is_registered_carries_its_weights_hash_its_data_and_its_params(ent
     assert tags["sha256_weights"] in (tmp_path / "A/data/toy/model/manifest.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["tensors.safetensors", "vocab.json", "meta.json"])
+@pytest.mark.parametrize("name", ["network.onnx", "vocab.json", "meta.json"])
 def test_a_registered_model_with_a_flipped_byte_is_neither_read_nor_served(enter, tmp_path, name):
     enter("A")
     flip_last_byte(tracking.download_model("models:/toy@champion") / name)
@@ -213,7 +213,7 @@ def test_a_champion_of_before_this_was_noted_is_rolled_back_to(enter):
 
 def test_a_broken_champion_is_an_error_and_no_reason_to_take_its_place(enter):
     enter("C")
-    weights = Path(tracking.download_model("models:/toy@champion")) / "tensors.safetensors"
+    weights = Path(tracking.download_model("models:/toy@champion")) / "network.onnx"
     flip_last_byte(weights)
     with pytest.raises(IntegrityError):
         enter("A")
