@@ -267,6 +267,8 @@ class RegisterConfig:
     """Test score, such as `accuracy_unknown` -> by how much it may be less than the champion's."""
     checks: tuple[Check, ...] = ()
     """Texts that a champion must read as is said here."""
+    parity_batches: Positive = 1000
+    """Drawn batches that the exported model is asked beside the trained network, before it is registered."""
 
 
 @dataclass(frozen=True)

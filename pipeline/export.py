@@ -14,7 +14,7 @@ _STEPS = 2000
 """Steps per batch of the test split, padding included."""
 
 
-def export_model(model_dir: Path, folder: Path, test: Split, num_batches: int = 1000) -> Parity:
+def export_model(model_dir: Path, folder: Path, test: Split, num_batches: int) -> Parity:
     """Write a model that runs without torch, and hold it against the trained network.
 
     Both are asked drawn batches and the whole test split.

@@ -60,7 +60,7 @@ def run(corpus: CorpusConfig, config: RegisterConfig, layout: Layout, *, corpus_
     card = write_card(Subject(layout, labeler, corpus_name, corpus, metrics, tags, pictures))
     gate = Gate(config, Exam.read(layout.prepared_dir, corpus.task))
     with alone(name):
-        version = enter(name, run_id, lambda: _create(run_id, layout, labeler, gate.exam, card))
+        version = enter(name, run_id, lambda: _create(run_id, layout, labeler, gate, card))
         reach("register: created")
         complete(version, tags, card)
         reach("register: completed")
@@ -75,7 +75,7 @@ def run(corpus: CorpusConfig, config: RegisterConfig, layout: Layout, *, corpus_
     _tell(result, judgement, key)
 
 
-def _create(run_id: str, layout: Layout, labeler: Labeler, exam: Exam, card: str) -> tracking.Version:
+def _create(run_id: str, layout: Layout, labeler: Labeler, gate: Gate, card: str) -> tracking.Version:
     """Make a version of the model as it runs without torch.
 
     Raises:
@@ -83,7 +83,7 @@ def _create(run_id: str, layout: Layout, labeler: Labeler, exam: Exam, card: str
     """
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"
-        parity = export_model(layout.model_dir, folder, exam.test)
+        parity = export_model(layout.model_dir, folder, gate.exam.test, gate.config.parity_batches)
         print(f"{layout.pipeline}: the exported model beside the trained one: {parity}")
         return tracking.register(layout.pipeline, run_id, folder, _example(labeler), {"parity": str(parity)}, card)
 

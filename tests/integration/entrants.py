@@ -55,7 +55,7 @@ def make_entrant(folder: Path, label: str, name: str = "toy") -> Layout:
 
 def register_entrant(layout: Layout, **demands) -> dict:
     """Register it, as the command does; gives its registry.json."""
-    register.run(CORPUS, RegisterConfig(**demands), layout, corpus_name="drawn", params=PARAMS)
+    register.run(CORPUS, RegisterConfig(parity_batches=5, **demands), layout, corpus_name="drawn", params=PARAMS)
     return json.loads(layout.registry_path.read_text(encoding="utf-8"))
 
 

@@ -29,7 +29,7 @@ PIPELINE = {
         **{"heads": {"ending": 0.5, "size": 0.2}, "pooling": "mean", "input_dropout": 0.1, "dropout": 0.2},
     },
     "train": {"epochs": 3, "batch_tokens": 30, "lr": 0.02, "patience": 0, "precision": "float64", "word_dropout": 0.1},
-    "register": {},
+    "register": {"parity_batches": 20},
 }
 ENDINGS = {"ado": "VERB", "eza": "NOUN", "oso": "ADJ", "ente": "ADV"}
 
