@@ -1,4 +1,4 @@
-"""`unroll predict --out` killed at every part, in the middle of writes, by a person and by the loss of workers; then run again."""
+"""`unroll predict --out` killed at every part, by a person, and by the loss of workers; then run again."""
 
 import os
 import signal
