@@ -1,4 +1,4 @@
-"""`unroll predict --out` killed at every part, in the middle of writes, by a person and by the lack of memory; then run again."""
+"""`unroll predict --out` killed at every part, by a person, and by the loss of workers; then run again."""
 
 import os
 import signal
@@ -119,3 +119,16 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_remedy_and_it_goes_on(unbro
     assert "InfrastructureError" in err and "a process that labels it was killed" in err
     finish(start(tmp_path, path, tmp_path / name, tagger, 2))
     assert (tmp_path / name).read_bytes() == expected
+
+
+def test_several_workers_write_what_one_does(unbroken, tagger, tmp_path):
+    path, name, expected = unbroken
+    finish(start(tmp_path, path, tmp_path / name, tagger, 2))
+    assert (tmp_path / name).read_bytes() == expected
+
+
+def test_an_error_of_a_worker_names_its_line(tagger, tmp_path):
+    path = write_texts(tmp_path)
+    path.write_bytes(path.read_bytes() + b"\xff\n")
+    _, err = start(tmp_path, path, tmp_path / "out.tags", tagger, 2).communicate(timeout=120)
+    assert "DataError" in err and "in.txt:41:1: holds the byte 0xff" in err

@@ -106,19 +106,6 @@ def test_a_classifier_writes_what_it_says_of_all_texts_at_once(tmp_path, classif
     assert (tmp_path / "out.tsv").read_text() == text_form(texts, Labeler.load(classifier).label_texts(texts))
 
 
-def test_several_workers_write_what_one_does(tmp_path, tagger):
-    for number in (1, 2):
-        run(write_texts(tmp_path), tmp_path / f"{number}.tags", tagger, num_workers=number)
-    assert (tmp_path / "1.tags").read_bytes() == (tmp_path / "2.tags").read_bytes()
-
-
-def test_an_error_of_a_worker_comes_here(tmp_path, tagger):
-    path = write_texts(tmp_path)
-    path.write_bytes(path.read_bytes() + b"\xff\n")
-    with pytest.raises(DataError, match=r"in\.txt:41:1: holds the byte 0xff"):
-        run(path, tmp_path / "out.tags", tagger, num_workers=2)
-
-
 def test_lines_without_text_are_passed_over(tmp_path, tagger):
     run(write_texts(tmp_path, ["", "um dois", " ", "três"]), tmp_path / "with", tagger)
     run(write_texts(tmp_path, ["um dois", "três"]), tmp_path / "without", tagger)
