@@ -11,11 +11,14 @@ from typing import Any
 from pipeline.config import CorpusConfig, PathSource, Source, UrlSource
 from pipeline.labeler import Labeler
 from pipeline.layout import Layout
+from pipeline.network_sentence import say_network
 
 MOST_CHARACTERS = 5000
 """That a page holds in some databases."""
 _MOST_LABELS = 10
 """Rows of the table of labels: those that are found worst."""
+_GAP = "&nbsp;"
+"""Between a table and what follows it, which MLflow's pages set without any."""
 _SIGNS = re.compile(r"[\\|`*<\[]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What Markdown reads as more than itself; not the _ within a name."""
 
@@ -48,13 +51,15 @@ def write_card(subject: Subject) -> str:
     needed = [
         _summary(subject),
         _scores(subject.metrics),
+        _GAP,
         _data(subject),
         _limits(subject),
         _use(subject),
         _lineage(subject.tags),
     ]
     pictures = "\n".join(f"![{title}]({address})" for title, address in subject.pictures.items())
-    for further in ([_labels(subject.layout.report_dir / "labels.csv"), pictures], [pictures], []):
+    labels = _labels(subject.layout.report_dir / "labels.csv")
+    for further in ([labels, labels and _GAP, pictures], [pictures], []):
         text = "\n\n".join(part for part in [*needed, *further] if part)
         if len(text) <= MOST_CHARACTERS:
             return text
@@ -75,25 +80,25 @@ def _cell(text: str) -> str:
 
 
 def _summary(subject: Subject) -> str:
-    labeler, meta = subject.labeler, subject.labeler.meta
-    model = meta["model"]
-    kind = f"{'bidirectional ' if model['bidirectional'] else ''}{model['cell']} {list(model['hidden'])}"
+    labeler = subject.labeler
     task = "a label per word" if labeler.is_tagger else "one label per text"
     heads = ", ".join(labeler.config.heads)
-    further = f", and {heads} beside it" if heads else ""
+    further = f", and beside it {heads}" if heads else ""
     return (
-        f"**{subject.layout.pipeline}**: {task}{further}, trained on {subject.corpus_name}. "
-        f"Network: {kind}, {meta['num_parameters']:,} parameters. Input: {_input(labeler, subject.corpus)}."
+        f"**{subject.layout.pipeline}**: {task}{further}, trained on {subject.corpus_name}.\n\n"
+        f"**Network.** {say_network(labeler.config, labeler.sizes)} It has {labeler.meta['num_parameters']:,} parameters.\n\n"
+        f"**Input.** {_input(labeler, subject.corpus)}."
     )
 
 
 def _input(labeler: Labeler, corpus: CorpusConfig) -> str:
     size = labeler.sizes.vector_size
     if size:
-        return f"a JSON list of steps, each a list of {size} numbers"
+        return f"A JSON list of steps, each a list of {size} numbers"
     if labeler.columns:
-        return f"a JSON object of equally long lists: tokens, {', '.join(labeler.columns)}"
-    return f"plain text in UTF-8, language {corpus.language}, {'a sentence' if labeler.is_tagger else 'a text'} at a time"
+        return f"A JSON object of equally long lists: tokens, {', '.join(labeler.columns)}"
+    language = "" if corpus.language == "none" else f", language {corpus.language}"
+    return f"Plain text in UTF-8{language}, {'a sentence' if labeler.is_tagger else 'a text'} at a time"
 
 
 def _scores(metrics: Mapping[str, float]) -> str:
@@ -102,7 +107,7 @@ def _scores(metrics: Mapping[str, float]) -> str:
     for name, value in scores.items():
         if not name.startswith("floor_"):
             floor = scores.get(f"floor_{name}")
-            rows.append([name, f"{value:.2%}", "" if floor is None else f"{floor:.2%}"])
+            rows.append([name.replace("_", " ").replace("f1", "F1"), f"{value:.2%}", "" if floor is None else f"{floor:.2%}"])
     return table(["on test", "model", "floor"], rows)
 
 
@@ -153,8 +158,7 @@ def _limits(subject: Subject) -> str:
         limits.append(f"at most {labeler.meta['max_length']} steps of a sequence are read")
     names = labeler.vocab.labels
     limits.append(f"it says one of {len(names)} labels, whatever it is asked, and how likely that is was not calibrated")
-    text = "; ".join(limits)
-    return f"**Limits.** {text[0].upper()}{text[1:]}."
+    return "\n".join(["**Limits.**\n", *(f"- {text[0].upper()}{text[1:]}." for text in limits)])
 
 
 def _unknown(subject: Subject) -> str:
@@ -177,4 +181,4 @@ def _lineage(tags: Mapping[str, str]) -> str:
     parts += [f"{name} {tags[f'md5_{name}']}" for name in ("prepared", "encoded") if f"md5_{name}" in tags]
     parts += [f"weights sha256 {tags['sha256_weights']}"]
     parts += [f"sweep {tags['sweep']}"] if "sweep" in tags else []
-    return f"**Lineage.** {', '.join(parts)}."
+    return "\n".join(["**Lineage.**\n", *(f"- {part}" for part in parts)])
