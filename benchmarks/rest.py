@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from peers.asking import Sentences, accuracy, percentiles
+from peers.asking import Sentences, accuracy, peak_mb, percentiles
 
 START_SECONDS = 120
 
@@ -23,7 +23,7 @@ def measure_rest(python: Path, model: Path, given: dict[str, Sentences], log: Pa
 
     Returns:
         `p50` and `p99` in milliseconds; `accuracy`; `load_seconds` until it answers;
-        `peak_mb`, what its processes hold at the end.
+        `peak_mb`, what its processes held at most, added up.
     """
     begun = time.perf_counter()
     with _serve(python, model, log) as (server, port):
@@ -36,9 +36,9 @@ def measure_rest(python: Path, model: Path, given: dict[str, Sentences], log: Pa
             answers.append(_ask(connection, sentence))
             times.append(1000 * (time.perf_counter() - start))
         connection.close()
-        held = sum(one.memory_info().rss for one in [server, *server.children(recursive=True)])
+        held = sum(peak_mb(one.pid) for one in [server, *server.children(recursive=True)])
     right = accuracy(answers, given["labels"])
-    return percentiles(times) | {"accuracy": right, "load_seconds": loaded, "peak_mb": held / 2**20}
+    return percentiles(times) | {"accuracy": right, "load_seconds": loaded, "peak_mb": held}
 
 
 def _ask(connection: HTTPConnection, words: list[str]) -> list[str]:

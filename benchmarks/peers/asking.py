@@ -42,7 +42,7 @@ def answer(load: Loader, num_children: int = 0) -> None:
     loaded = {"load_seconds": time.perf_counter() - begun}
     tagger(given["tokens"][:WARM_UP])
     found = KINDS[kind](tagger, given["tokens"], given["labels"])
-    print(json.dumps(loaded | found | {"peak_mb": _peak_mb(num_children)}))
+    print(json.dumps(loaded | found | {"peak_mb": peak_mb() + num_children * _child_mb()}))
 
 
 def ask_single(tagger: Tagger, sentences: Sentences, labels: Sentences) -> dict[str, Any]:
@@ -95,6 +95,15 @@ def _cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def _peak_mb(num_children: int) -> float:
-    own, largest = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return (own + num_children * largest) / 1024
+def peak_mb(process: int | str = "self") -> float:
+    """Give the most memory that a process of this machine has held.
+
+    Linux counts it from the start of its program; `ru_maxrss` would also count the process that started it, as it was then.
+    """
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _child_mb() -> float:
+    """Give the most memory that a process forked by this one has held."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
