@@ -166,7 +166,12 @@ def systems(names: list[str], model: Path, words: Path) -> list[System]:
         place = environment("ours", model / "requirements.txt")
         ways = {"ours, as MLflow's model": "pyfunc", "ours, its labeler": "onnx", "ours, its labeler, int8": "int8"}
         found += [System(title, "ours.py", variant, *place, model) for title, variant in ways.items()]
-    for name, ways in {"spacy": {"spaCy": "1", "spaCy, 2 processes": "2"}, "stanza": {"Stanza": ""}}.items():
+    cores = str(len(os.sched_getaffinity(0)))
+    spacy, stanza = (
+        {"spaCy": "1", f"spaCy, {cores} processes": cores},
+        {f"Stanza, {cores} threads": cores, "Stanza, 1 thread": "1"},
+    )
+    for name, ways in {"spacy": spacy, "stanza": stanza}.items():
         if name in names:
             place = environment(name, HERE / "peers" / f"{name}.txt")
             trained = train(name, place[0], words)

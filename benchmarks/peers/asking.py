@@ -23,7 +23,7 @@ Tagger = Callable[[Sentences], Sentences]
 Loader = Callable[[str, str, int], Tagger]
 """Loads a model: its folder or file, a variant of how it runs, sentences per batch."""
 
-PASSES = 5
+PASSES = 3
 WARM_UP = 20
 """Sentences asked before anything counts; they are asked again later, of a test split of many hundreds."""
 

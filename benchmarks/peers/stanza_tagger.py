@@ -3,7 +3,7 @@
     python benchmarks/peers/stanza_tagger.py train <train.json> <val.json> <folder>
 
 trains some steps with Stanza's own program and writes the tagger; else see asking.py. It is asked lists of words through
-`stanza.Pipeline`, all sentences in one call; the variant means nothing.
+`stanza.Pipeline`, all sentences in one call. The variant is the number of torch's threads.
 """
 
 import json
@@ -42,7 +42,9 @@ def _write_conllu(path: Path, given: dict[str, Sentences]) -> None:
 
 def load(model: str, variant: str, size: int) -> Tagger:
     import stanza
+    import torch
 
+    torch.set_num_threads(int(variant))
     nlp = stanza.Pipeline(
         "pt",
         dir=model,
