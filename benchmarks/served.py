@@ -24,7 +24,7 @@ from pipeline.scoring import Split
 from pipeline.trained import TorchEngine, Trained
 
 INSIDE = """
-import json, resource, sys, time
+import json, sys, time
 from importlib.util import find_spec
 import mlflow, numpy as np, polars as pl
 start = time.perf_counter()
@@ -49,7 +49,7 @@ for path in sys.argv[2:]:
             others += int((real.labels != given[f"labels/{name}/{number}"]).sum())
             num += len(real.labels)
 print(json.dumps({"load_seconds": round(seconds, 2), "labels": num, "other_labels": others, "worst_logit_difference": worst,
-    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "torch": find_spec("torch") is not None}))
+    "peak_mb": int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0]) // 1024, "torch": find_spec("torch") is not None}))
 """
 
 
