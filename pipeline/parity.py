@@ -49,10 +49,9 @@ class Parity:
             self.num_other_labels + other.num_other_labels,
         )
 
-    @property
-    def holds(self) -> bool:
-        """Whether the two are the same as far as their arithmetic can tell."""
-        return self.scaled <= TOLERANCE and not self.num_other_labels
+    def holds(self, tolerance: float = TOLERANCE) -> bool:
+        """Say whether the two are the same as far as their arithmetic can tell."""
+        return self.scaled <= tolerance and not self.num_other_labels
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -60,13 +59,14 @@ class Parity:
         return f"{labels}: logits at most {self.worst:.1e} apart, {self.num_other_labels:,} other labels"
 
 
-def compare(first: Output, second: Output, lengths: Rows) -> Parity:
+def compare(first: Output, second: Output, lengths: Rows, tolerance: float = TOLERANCE) -> Parity:
     """Compare what two engines say of a batch.
 
     Args:
         first: what is right.
         second: what is held against it.
         lengths: (B,) real steps of each row.
+        tolerance: by how much logits may differ, of the largest one if that is above 1.
     """
     first, second = (output.real(lengths) for output in (first, second))
     logits, found = first.logits, second.logits
@@ -74,7 +74,7 @@ def compare(first: Output, second: Output, lengths: Rows) -> Parity:
     worst = float(difference.max()) if np.isfinite(difference).all() else np.inf
     scale = max(1.0, float(np.abs(logits).max()))
     chosen = [np.take_along_axis(logits, each.labels[:, None], 1)[:, 0] for each in (first, second)]
-    is_other = (first.labels != second.labels) & (np.abs(chosen[0] - chosen[1]) > 2 * TOLERANCE * scale)
+    is_other = (first.labels != second.labels) & (np.abs(chosen[0] - chosen[1]) > 2 * tolerance * scale)
     return Parity(1, len(logits), worst, worst / scale, int(is_other.sum()))
 
 
@@ -131,14 +131,16 @@ class Asked:
         return replace(self.examples, tokens=rows[self.examples.tokens].astype(np.int32)), forms
 
 
-def compare_engines(right: Engine, held: Engine, asked: Asked, vocab: Vocab, batches: Iterable[Rows]) -> Parity:
+def compare_engines(
+    right: Engine, held: Engine, asked: Asked, vocab: Vocab, batches: Iterable[Rows], tolerance: float = TOLERANCE
+) -> Parity:
     """Ask two engines the same batches, given by the numbers of their sequences."""
     sides = [(engine, *asked.encoded(engine, vocab)) for engine in (right, held)]
     found = Parity()
     for rows in batches:
         one, other = (engine.run(examples, forms, rows).heads for engine, examples, forms in sides)
         for name, output in one.items():
-            found += compare(output, other[name], asked.lengths[rows])
+            found += compare(output, other[name], asked.lengths[rows], tolerance)
     return found
 
 

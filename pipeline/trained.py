@@ -113,6 +113,7 @@ class TorchEngine:
         """See `Engine.run`."""
         assert not isinstance(forms, np.ndarray)
         batch = make_batch(replace(examples, forms=forms), rows)
+        batch = replace(batch, values=batch.values.to(next(self._network.parameters()).dtype))
         logits = self._network(batch)
         heads = {
             name: Output(found.labels.numpy(), found.probabilities.numpy(), logits[name].numpy())

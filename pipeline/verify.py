@@ -26,7 +26,7 @@ def run(model: str, engine: EngineName = "auto") -> None:
     asked = Asked.draw(lengths, labeler.vocab, labeler.sizes, labeler.columns, seed=1)
     found = compare_padding(labeler.engine, asked, labeler.vocab)
     told = f"{model}, {labeler.engine.name}: {_NUM_SEQUENCES} sequences alone and beside others, {found}"
-    if not found.holds:
+    if not found.holds():
         raise IntegrityError(
             f"{told}; {TOLERANCE:.0e} is allowed: answers hang on padding, batch mates or order; fix: do not use it"
         )

@@ -28,20 +28,20 @@ def test_an_output_is_at_parity_with_itself():
 
 
 def test_what_stands_at_padding_counts_nothing():
-    assert compare(RIGHT, changed("logits", (1, 2), 50.0), LENGTHS).holds
+    assert compare(RIGHT, changed("logits", (1, 2), 50.0), LENGTHS).holds()
 
 
 @pytest.mark.parametrize("value", [2.0001, np.nan, np.inf])
 def test_one_logit_that_is_off_is_found(value):
-    assert not compare(RIGHT, changed("logits", (0, 2, 0), value), LENGTHS).holds
+    assert not compare(RIGHT, changed("logits", (0, 2, 0), value), LENGTHS).holds()
 
 
 def test_a_difference_counts_by_the_size_of_the_logits():
     large = dataclasses.replace(RIGHT, logits=RIGHT.logits * 1000)
     near = dataclasses.replace(large, logits=large.logits + 1e-3)
     assert (
-        compare(large, near, LENGTHS).holds
-        and not compare(RIGHT, dataclasses.replace(RIGHT, logits=RIGHT.logits + 1e-3), LENGTHS).holds
+        compare(large, near, LENGTHS).holds()
+        and not compare(RIGHT, dataclasses.replace(RIGHT, logits=RIGHT.logits + 1e-3), LENGTHS).holds()
     )
 
 
@@ -51,7 +51,7 @@ def test_another_label_is_found():
 
 def test_two_labels_that_are_as_likely_may_be_taken_for_each_other():
     tied = dataclasses.replace(RIGHT, logits=np.full((2, 3, 2), 1.0))
-    assert compare(tied, dataclasses.replace(tied, labels=1 - tied.labels), LENGTHS).holds
+    assert compare(tied, dataclasses.replace(tied, labels=1 - tied.labels), LENGTHS).holds()
 
 
 def test_drawn_batches_are_of_all_shapes_and_hold_every_sequence_once():
@@ -76,8 +76,8 @@ def test_an_engine_that_reads_padding_is_found(tmp_path):
             )
 
     asked = Asked.draw(np.array([3, 1, 7, 20]), VOCAB, trained.network.sizes, [])
-    assert compare_padding(TorchEngine(trained.network), asked, VOCAB).holds
-    assert not compare_padding(Padded(trained.network), asked, VOCAB).holds
+    assert compare_padding(TorchEngine(trained.network), asked, VOCAB).holds()
+    assert not compare_padding(Padded(trained.network), asked, VOCAB).holds()
 
 
 def test_every_head_is_compared(tmp_path):
