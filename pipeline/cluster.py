@@ -74,9 +74,8 @@ def _join(address: str) -> None:
     }
     try:
         if "://" not in address and ":" in address:
-            ray._raylet.GcsClient(
-                address=address
-            )  # answers at once whether the token is the cluster's; `init` tries for a minute
+            # Answers at once whether the token is the cluster's; `init` tries for a minute.
+            ray._raylet.GcsClient(address=address)
         ray.init(address=address, runtime_env=code, logging_config=_quiet(), log_to_driver=False)
     except (ConnectionError, RaySystemError, RayError, ValueError, RuntimeError) as error:
         raise InfrastructureError(

@@ -4,12 +4,12 @@ An answer depends on its own sequence alone. int8 is less exact than float32, an
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,8 @@ _STEPS = 1024
 """Steps per batch, padding included: onnxruntime is fastest where all that a batch needs stays in a core's own cache."""
 _MOST_FORMS = 100_000
 """Word forms whose vectors are kept from call to call."""
-_FORMS_AT_ONCE = 4096
+_FORMS_AT_ONCE = 512
+T = TypeVar("T")
 
 Forms = FormTable | NDArray[np.float32] | None
 """What tokens are rows of: the table of word forms, their vectors, or nothing where the input is numeric."""
@@ -71,7 +72,7 @@ class Engine(Protocol):
 
     name: str
 
-    def read_forms(self, forms: pl.Series, vocab: Vocab) -> tuple[Rows, Forms]:
+    def read_forms(self, forms: Sequence[str], vocab: Vocab) -> tuple[Rows, Forms]:
         """Give the row of each of these distinct word forms in a table, and the table."""
 
     def predict(self, examples: Examples, forms: Forms) -> Iterator[Predicted]:
@@ -93,53 +94,58 @@ class OnnxEngine:
     def __init__(self, network: Path | bytes, forms: Path | bytes | None, int8: bool = False) -> None:
         self.name = "int8" if int8 else "onnx"
         self._num_threads = _num_threads()
-        self._session = _open(network, 1)
-        self._forms = None if forms is None else _open(forms, self._num_threads)
+        self._session = _open(network)
+        self._forms = None if forms is None else _open(forms)
         self._vectors_name = "vectors_int8" if int8 else "vectors"
         self._inputs = [item.name for item in self._session.get_inputs()]
         outputs = [item.name for item in self._session.get_outputs()]
         self._heads = [name.removeprefix("labels/") for name in outputs if name.startswith("labels/")]
         self._lock = Lock()
-        self._known, self._vectors = pl.Series(dtype=pl.String), np.empty((0, 0), np.float32)
+        self._places: dict[str, int] = {}
+        self._vectors = np.empty((0, 0), np.float32)
 
-    def read_forms(self, forms: pl.Series, vocab: Vocab) -> tuple[Rows, Forms]:
+    def read_forms(self, forms: Sequence[str], vocab: Vocab) -> tuple[Rows, Forms]:
         """See `Engine.read_forms`; a form that was met before is not encoded again."""
-        asked = forms.to_frame("form")
         with self._lock:
-            known = asked.join(self._known.to_frame("form"), on="form", how="anti", maintain_order="left")["form"]
-            if len(self._known) + len(known) > _MOST_FORMS:
-                self._known, known = self._known.clear(), forms
-            if len(known):
-                vectors = self._encode(vocab.encode_forms(known))
-                self._vectors = np.concatenate([self._vectors, vectors]) if len(self._known) else vectors
-                self._known = pl.concat([self._known, known])
-            table, vectors = self._known.to_frame("form").with_row_index(), self._vectors
-        rows = asked.join(table, on="form", how="left", maintain_order="left")["index"]
-        return rows.to_numpy().astype(np.int64), vectors
+            new = [form for form in forms if form not in self._places]
+            if len(self._places) + len(new) > _MOST_FORMS:
+                self._places, new = {}, list(forms)
+            if new:
+                vectors = self._encode(vocab.encode_forms(pl.Series(new, dtype=pl.String)))
+                self._vectors = np.concatenate([self._vectors, vectors]) if self._places else vectors
+                self._places.update(zip(new, range(len(self._places), len(self._vectors)), strict=True))
+            return np.array([self._places[form] for form in forms], np.int64), self._vectors
 
     def _encode(self, forms: FormTable) -> NDArray[np.float32]:
         """Give the vectors of all forms of a table."""
-        num = len(forms.word_ids)
         if self._forms is None:
-            return np.empty((num, 0), np.float32)
+            return np.empty((len(forms.word_ids), 0), np.float32)
         order = np.argsort(np.diff(forms.char_offsets), kind="stable")
-        parts = [order[i : i + _FORMS_AT_ONCE] for i in range(0, num, _FORMS_AT_ONCE)]
-        wanted = [item.name for item in self._forms.get_inputs()]
-        vectors = [self._forms.run([self._vectors_name], _form_inputs(forms, part, wanted))[0] for part in parts]
-        found = np.empty((num, vectors[0].shape[1]), np.float32)
-        found[order] = np.concatenate(vectors)
+        parts = [order[i : i + _FORMS_AT_ONCE] for i in range(0, len(order), _FORMS_AT_ONCE)][::-1]  # the longest first
+        vectors = list(self._run_all(lambda part: self._encode_part(forms, part), parts))
+        found = np.empty((len(order), vectors[0].shape[1]), np.float32)
+        for part, own in zip(parts, vectors, strict=True):
+            found[part] = own
         return found
+
+    def _encode_part(self, forms: FormTable, part: Rows) -> NDArray[np.float32]:
+        wanted = [item.name for item in self._forms.get_inputs()]
+        return self._forms.run([self._vectors_name], _form_inputs(forms, part, wanted))[0]
+
+    def _run_all(self, run: Callable[[Rows], T], parts: Sequence[Rows]) -> Iterator[T]:
+        """Run parts, each on a core; their order is kept."""
+        if min(self._num_threads, len(parts)) == 1:
+            yield from map(run, parts)
+            return
+        with ThreadPoolExecutor(self._num_threads) as pool:
+            yield from pool.map(run, parts)
 
     def predict(self, examples: Examples, forms: Forms) -> Iterator[Predicted]:
         """See `Engine.predict`."""
         vectors = self._encode(forms) if isinstance(forms, FormTable) else forms
         size = min(_STEPS, -(-int(examples.offsets[-1]) // self._num_threads))
         plan = plan_batches(examples.lengths, size)[::-1]  # the longest first, so that no thread ends with them alone
-        if min(self._num_threads, len(plan)) == 1:
-            yield from (self.run(examples, vectors, rows) for rows in plan)
-            return
-        with ThreadPoolExecutor(self._num_threads) as pool:
-            yield from pool.map(lambda rows: self.run(examples, vectors, rows), plan)
+        yield from self._run_all(lambda rows: self.run(examples, vectors, rows), plan)
 
     def run(self, examples: Examples, forms: Forms, rows: Rows) -> Predicted:
         """See `Engine.run`."""
@@ -175,12 +181,11 @@ def _form_inputs(forms: FormTable, part: Rows, wanted: list[str]) -> dict[str, N
     return {name: given[name] for name in wanted}
 
 
-def _open(graph: Path | bytes, num_threads: int) -> Any:
+def _open(graph: Path | bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = num_threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a thread that waits leaves its core to others
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     model = str(graph) if isinstance(graph, Path) else graph
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

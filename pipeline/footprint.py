@@ -12,7 +12,7 @@ from pipeline.config import CAPITALISATION
 from pipeline.examples import Examples, Rows
 from pipeline.job import Job
 from pipeline.loop import DTYPES, EVALUATION_TOKENS
-from pipeline.memory import MemoryModel
+from pipeline.memory import STEP_MARGIN, MemoryModel
 from pipeline.plans import plan_epoch
 
 _PROCESS_BYTES = 440 * 2**20
@@ -20,8 +20,6 @@ _PROCESS_BYTES = 440 * 2**20
 _COPIES = 12
 """Of each weight: the network's, its gradient, the optimizer's two moments, the running average, the best epoch's; and all of
 these but the gradient once more while a checkpoint of them is written."""
-_MARGIN = 1.5
-"""What a step takes at its highest, over what it keeps for its backward pass."""
 _SAMPLE_WORDS = 256
 _PEAK, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -43,7 +41,7 @@ def estimate_bytes(job: Job, sizes: Sizes, train: Examples) -> int:
     (words, kept), (more_words, more_kept) = (_kept_bytes(network, train, rows[: few * times]) for times in (1, 2))
     per_word = (more_kept - kept) / (more_words - words) if more_words > words else kept / words  # weights are kept, too, once
     weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    return int(_PROCESS_BYTES + _COPIES * weights + _MARGIN * max(*paddeds, EVALUATION_TOKENS) * per_word)
+    return int(_PROCESS_BYTES + _COPIES * weights + STEP_MARGIN * max(*paddeds, EVALUATION_TOKENS) * per_word)
 
 
 def _kept_bytes(network: Network, train: Examples, rows: Rows) -> tuple[int, float]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +121,11 @@ class Labeler:
         if self.columns:
             return self._label_records(texts)
         frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
-        written = frame.select(tokenize(pl.col("text"))).to_series()
-        words = read_words(written.explode(empty_as_null=False), self.vocab.contractions)
-        ends = _offsets(written.list.len().to_numpy())
+        written = frame.select(tokenize(pl.col("text"))).to_series().to_list()
+        words = read_words(list(chain.from_iterable(written)), self.vocab.contractions)
+        ends = _offsets([len(row) for row in written])
         labels = self._ask(words, np.diff(words.starts[ends]), {})
-        return self._of_words(written.to_list(), words.starts, ends, labels) if self.is_tagger else self._of_sequences(labels)
+        return self._of_words(written, words.starts, ends, labels) if self.is_tagger else self._of_sequences(labels)
 
     def label_words(self, tokens: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         """Label texts that are words already; see `label_texts`. Each word is read as it is, contractions, too.
@@ -206,8 +206,7 @@ class Labeler:
         return self._label(Examples(_offsets(self._kept(lengths)), values=np.concatenate(steps)[self._keep(lengths)]), None)
 
     def _read_tokens(self, tokens: Sequence[Sequence[str]]) -> tuple[Words, Rows]:
-        flat = pl.Series([word for words in tokens for word in words], dtype=pl.String)
-        return read_words(flat, {}), np.array([len(words) for words in tokens], np.int64)
+        return read_words(list(chain.from_iterable(tokens)), {}), np.array([len(words) for words in tokens], np.int64)
 
     def _ask(self, words: Words, lengths: Rows, columns: Mapping[str, Sequence[Sequence[str]]]) -> _Labels:
         """Label sequences of so many words; those of none get nothing.

@@ -9,7 +9,7 @@ import psutil
 import torch
 from torch import Tensor
 
-_MARGIN = 1.5
+STEP_MARGIN = 1.5
 """What a step takes at its highest, over what it keeps for its backward pass: gradients and what kernels use for themselves."""
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -51,7 +51,7 @@ class MemoryModel:
         if not self.bytes_per_word or num_words / num_parts <= self._most_words:
             return num_parts
         free = free_bytes() / self._num_neighbours
-        while num_words / num_parts * self.bytes_per_word * _MARGIN > free and num_parts < num_words:
+        while num_words / num_parts * self.bytes_per_word * STEP_MARGIN > free and num_parts < num_words:
             num_parts *= 2
         self._most_words = max(self._most_words, num_words // num_parts)
         return num_parts

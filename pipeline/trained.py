@@ -4,7 +4,7 @@ This is the side that knows torch; what is exported runs without (`pipeline.labe
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,9 +100,9 @@ class TorchEngine:
     def __init__(self, network: Network) -> None:
         self._network = network
 
-    def read_forms(self, forms: pl.Series, vocab: Vocab) -> tuple[Rows, Forms]:
+    def read_forms(self, forms: Sequence[str], vocab: Vocab) -> tuple[Rows, Forms]:
         """See `Engine.read_forms`."""
-        return np.arange(len(forms)), vocab.encode_forms(forms)
+        return np.arange(len(forms)), vocab.encode_forms(pl.Series(forms, dtype=pl.String))
 
     def predict(self, examples: Examples, forms: Forms) -> Iterator[Predicted]:
         """See `Engine.predict`."""

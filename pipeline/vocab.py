@@ -1,6 +1,7 @@
 """Words, characters and labels as numbers. Built from the train split alone; unknown ones have a number of their own."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -79,13 +80,13 @@ class Vocab:
     def encode_forms(self, forms: pl.Series) -> FormTable:
         """Turn distinct word forms into ids; every form has at least one character."""
         words = forms.str.to_lowercase() if self.lowercase else forms
-        chars = forms.str.slice(0, self.max_word_length).str.split("")
-        offsets = np.concatenate([[0], chars.list.len().to_numpy().cumsum()]).astype(np.int64)
+        read = [form[: self.max_word_length] for form in forms]
+        chars = np.frombuffer("".join(read).encode("utf-32-le"), np.uint32)
         return FormTable(
             word_ids=_lookup(words, self._word_ids, UNKNOWN_ID),
-            char_ids=_lookup(chars.explode(), self._char_ids, UNKNOWN_ID),
-            char_offsets=offsets,
-            capitalisation=_capitalisation(forms),
+            char_ids=self._char_ids[chars],
+            char_offsets=np.cumsum([0, *map(len, read)], dtype=np.int64),
+            capitalisation=np.array([CAPITALISATIONS.index(_capitalisation(form)) for form in forms], np.int32),
         )
 
     def column_labels(self, name: str) -> tuple[str, ...]:
@@ -94,19 +95,23 @@ class Vocab:
 
     def encode_column(self, name: str, values: pl.Series) -> NDArray[np.int32]:
         """Turn a further column's values into ids, reserved ones counted; one that train does not have is unknown."""
-        return _lookup(values, _id_table(self.columns[name]), UNKNOWN_ID)
+        return _lookup(values, _ids(self.columns[name]), UNKNOWN_ID)
 
     def encode_labels(self, labels: pl.Series) -> NDArray[np.int32]:
         """Turn labels into ids; one that train does not have becomes `IGNORED`."""
-        return _lookup(labels, _id_table(self.labels), IGNORED)
+        return _lookup(labels, _ids(self.labels), IGNORED)
 
     @cached_property
-    def _word_ids(self) -> pl.DataFrame:
-        return _id_table(self.words)
+    def _word_ids(self) -> dict[str, int]:
+        return _ids(self.words)
 
     @cached_property
-    def _char_ids(self) -> pl.DataFrame:
-        return _id_table(self.chars)
+    def _char_ids(self) -> NDArray[np.int32]:
+        """Give the id of each code point there is."""
+        table = np.full(sys.maxunicode + 1, UNKNOWN_ID, np.int32)
+        known = self.chars[NUM_RESERVED:]
+        table[[ord(char) for char in known]] = np.arange(NUM_RESERVED, len(self.chars))
+        return table
 
 
 def ranked_values(values: pl.DataFrame) -> list[str]:
@@ -118,25 +123,16 @@ def ranked_values(values: pl.DataFrame) -> list[str]:
     return [*RESERVED, *_ranked(values)]
 
 
-def _capitalisation(forms: pl.Series) -> NDArray[np.int32]:
-    """Tell how words are written, by `CAPITALISATIONS`."""
-    form = pl.col("form")
-    has_case = form.str.to_lowercase() != form.str.to_uppercase()
-    first, rest = form.str.head(1), form.str.slice(1)
-    is_first_upper = first != first.str.to_lowercase()
-    kind = (
-        pl.when(~has_case)
-        .then(pl.lit("none"))
-        .when(form == form.str.to_lowercase())
-        .then(pl.lit("lower"))
-        .when(is_first_upper & (rest == rest.str.to_lowercase()))
-        .then(pl.lit("title"))
-        .when(form == form.str.to_uppercase())
-        .then(pl.lit("upper"))
-        .otherwise(pl.lit("mixed"))
-    )
-    kinds = forms.to_frame("form").select(kind.alias("kind")).to_series()
-    return _lookup(kinds, _id_table(CAPITALISATIONS), UNKNOWN_ID)
+def _capitalisation(form: str) -> str:
+    """Tell how a word is written, by `CAPITALISATIONS`."""
+    lower, upper, rest = form.lower(), form.upper(), form[1:]
+    if lower == upper:
+        return "none"
+    if form == lower:
+        return "lower"
+    if form[0] != form[0].lower() and rest == rest.lower():
+        return "title"
+    return "upper" if form == upper else "mixed"
 
 
 def _ranked(counts: pl.DataFrame, min_count: int = 1) -> pl.Series:
@@ -145,11 +141,9 @@ def _ranked(counts: pl.DataFrame, min_count: int = 1) -> pl.Series:
     return kept.sort("len", "entry", descending=[True, False])["entry"]
 
 
-def _id_table(entries: Sequence[str]) -> pl.DataFrame:
-    ids = np.arange(len(entries), dtype=np.int32)
-    return pl.DataFrame({"entry": list(entries), "id": ids}, schema={"entry": pl.String, "id": pl.Int32})
+def _ids(entries: Sequence[str]) -> dict[str, int]:
+    return {entry: i for i, entry in enumerate(entries)}
 
 
-def _lookup(entries: pl.Series, table: pl.DataFrame, missing: int) -> NDArray[np.int32]:
-    found = entries.to_frame("entry").join(table, on="entry", how="left", maintain_order="left")
-    return found["id"].fill_null(missing).to_numpy().astype(np.int32)
+def _lookup(entries: pl.Series, ids: dict[str, int], missing: int) -> NDArray[np.int32]:
+    return np.array([ids.get(entry, missing) for entry in entries], np.int32)

@@ -1,7 +1,8 @@
 """Raw text -> the words that a corpus would have: where to cut, and what is written as one word but read as several."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -79,37 +80,24 @@ class Words:
         starts: where each written word begins, and the number of words.
     """
 
-    forms: pl.Series
+    forms: list[str]
     tokens: NDArray[np.int64]
     starts: NDArray[np.int64]
 
 
-def read_words(written: pl.Series, contractions: Mapping[str, list[str]]) -> Words:
+def read_words(written: Sequence[str], contractions: Mapping[str, list[str]]) -> Words:
     """Take written words apart: each is itself, or what it contracts. Only distinct ones are looked at one by one."""
-    distinct = written.unique().sort()
-    places = _places(written, distinct)
-    lower = distinct.str.to_lowercase()
-    is_contraction = lower.is_in(list(contractions)).to_numpy()
-    if not is_contraction.any():
-        return Words(distinct, places, np.arange(len(places) + 1))
-    contracted = zip(distinct.filter(is_contraction), lower.filter(is_contraction), strict=True)
-    parts = [_capitalised(contractions[key], like=word) for word, key in contracted]
-    flat = pl.concat([distinct.filter(~is_contraction), pl.Series([part for row in parts for part in row], dtype=pl.String)])
-    widths = np.ones(len(distinct), np.int64)
-    widths[is_contraction] = [len(row) for row in parts]
-    num_plain = int((~is_contraction).sum())
-    begins = np.empty_like(widths)  # in `flat`, of each distinct word's parts
-    begins[~is_contraction] = np.arange(num_plain)
-    begins[is_contraction] = num_plain + widths[is_contraction].cumsum() - widths[is_contraction]
-    starts = np.concatenate([[0], widths[places].cumsum()])
-    at = np.arange(starts[-1]) + np.repeat(begins[places] - starts[:-1], widths[places])
-    forms = flat.unique().sort()
-    return Words(forms, _places(flat, forms)[at], starts)
+    parts = {word: _parts(word, contractions) for word in set(written)}
+    forms = sorted({part for row in parts.values() for part in row})
+    place = {form: i for i, form in enumerate(forms)}
+    read = {word: [place[part] for part in row] for word, row in parts.items()}
+    rows = [read[word] for word in written]
+    starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    return Words(forms, np.fromiter(chain.from_iterable(rows), np.int64, starts[-1]), starts)
 
 
-def _places(words: pl.Series, distinct: pl.Series) -> NDArray[np.int64]:
-    return words.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int64)
-
-
-def _capitalised(parts: list[str], like: str) -> list[str]:
-    return [parts[0].capitalize(), *parts[1:]] if like[0].isupper() else parts
+def _parts(word: str, contractions: Mapping[str, list[str]]) -> list[str]:
+    parts = contractions.get(word.lower())
+    if parts is None:
+        return [word]
+    return [parts[0].capitalize(), *parts[1:]] if word[0].isupper() else parts

@@ -56,8 +56,8 @@ def test_a_part_of_a_contraction_does_not_count_as_a_word_by_itself():
 
 
 def read(written, table):
-    words = read_words(pl.Series(written, dtype=pl.String), table)
-    tokens = words.forms.gather(words.tokens).to_list()
+    words = read_words(written, table)
+    tokens = [words.forms[i] for i in words.tokens]
     return [tokens[begin:end] for begin, end in pairwise(words.starts.tolist())]
 
 
