@@ -1,4 +1,4 @@
-"""Recurrent networks on torch alone, and as ONNX graphs: cells, layers over time, inputs, heads, whole networks, their weights to and from Keras.
+"""Recurrent networks on torch alone: cells, layers over time, inputs, heads, whole networks, their weights to and from Keras.
 
 What is exported here is imported when it is first asked for, so that `models.config` can be read without torch.
 """
