@@ -26,7 +26,7 @@ from pipeline.trained import TorchEngine, Trained
 INSIDE = """
 import json, sys, time
 from importlib.util import find_spec
-import mlflow, numpy as np, polars as pl
+import mlflow, numpy as np
 start = time.perf_counter()
 labeler = mlflow.pyfunc.load_model(sys.argv[1]).unwrap_python_model()._labeler
 seconds = time.perf_counter() - start
@@ -39,7 +39,7 @@ for path in sys.argv[2:]:
     examples = Examples(given["offsets"], tokens=given.get("tokens"), values=given.get("values"), per_token=own)
     forms = None
     if "forms" in given:
-        rows, forms = labeler.engine.read_forms(pl.Series(given["forms"].tolist(), dtype=pl.String), labeler.vocab)
+        rows, forms = labeler.engine.read_forms(given["forms"].tolist(), labeler.vocab)
         examples = replace(examples, tokens=rows[examples.tokens].astype(np.int32))
     ends = given["ends"]
     for number, rows in enumerate(np.split(given["rows"], ends[:-1])):
@@ -69,7 +69,7 @@ def dump(name: str, folder: Path) -> list[str]:
         given = {"offsets": examples.offsets, "rows": np.concatenate(batches), "ends": np.cumsum([len(rows) for rows in batches])}
         given |= {f"column/{column}": ids for column, ids in examples.per_token.items()}
         if asked.forms is not None:
-            given |= {"tokens": asked.examples.tokens, "forms": np.array(asked.forms.to_list(), dtype=np.str_)}
+            given |= {"tokens": asked.examples.tokens, "forms": np.array(asked.forms, dtype=np.str_)}
         if examples.values is not None:
             given["values"] = examples.values
         for number, rows in enumerate(batches):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Protocol, TypeVar
@@ -120,17 +121,14 @@ class OnnxEngine:
         """Give the vectors of all forms of a table."""
         if self._forms is None:
             return np.empty((len(forms.word_ids), 0), np.float32)
+        encode = partial(_encode_part, self._forms, self._vectors_name, forms)
         order = np.argsort(np.diff(forms.char_offsets), kind="stable")
         parts = [order[i : i + _FORMS_AT_ONCE] for i in range(0, len(order), _FORMS_AT_ONCE)][::-1]  # the longest first
-        vectors = list(self._run_all(lambda part: self._encode_part(forms, part), parts))
+        vectors = list(self._run_all(encode, parts))
         found = np.empty((len(order), vectors[0].shape[1]), np.float32)
         for part, own in zip(parts, vectors, strict=True):
             found[part] = own
         return found
-
-    def _encode_part(self, forms: FormTable, part: Rows) -> NDArray[np.float32]:
-        wanted = [item.name for item in self._forms.get_inputs()]
-        return self._forms.run([self._vectors_name], _form_inputs(forms, part, wanted))[0]
 
     def _run_all(self, run: Callable[[Rows], T], parts: Sequence[Rows]) -> Iterator[T]:
         """Run parts, each on a core; their order is kept."""
@@ -164,6 +162,12 @@ class OnnxEngine:
         kinds = ("labels", "probabilities", "logits")
         found = iter(self._session.run([f"{kind}/{name}" for name in self._heads for kind in kinds], given))
         return Predicted(rows, {name: Output(next(found), next(found), next(found)) for name in self._heads})
+
+
+def _encode_part(session: Any, output: str, forms: FormTable, part: Rows) -> NDArray[np.float32]:
+    wanted = [item.name for item in session.get_inputs()]
+    vectors: NDArray[np.float32] = session.run([output], _form_inputs(forms, part, wanted))[0]
+    return vectors
 
 
 def _form_inputs(forms: FormTable, part: Rows, wanted: list[str]) -> dict[str, NDArray[Any]]:

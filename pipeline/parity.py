@@ -5,6 +5,7 @@ Sequences are drawn from the vocabulary, unknown words, numbers and all lengths,
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from pipeline.engines import Engine, Forms, Output
 from pipeline.examples import Examples, Rows
 from pipeline.scoring import Split
 from pipeline.vocab import RESERVED, Vocab
+from pipeline.words import read_words
 
 TOLERANCE = 1e-5
 """By how much logits may differ, for each unit of the largest one if that is above 1: float32 holds no more."""
@@ -88,7 +90,7 @@ class Asked:
     """
 
     examples: Examples
-    forms: pl.Series | None
+    forms: Sequence[str] | None
 
     @classmethod
     def of_split(cls, split: Split, vocab: Vocab, columns: Sequence[str]) -> "Asked":
@@ -96,12 +98,11 @@ class Asked:
         if split.values is not None:
             values = np.concatenate([np.asarray(steps, np.float32) for steps in split.values])
             return cls(Examples(_offsets([len(steps) for steps in split.values]), values=values), None)
-        words = pl.Series([word for words in split.tokens for word in words], dtype=pl.String)
-        forms = words.unique().sort()
-        tokens = words.cast(pl.Enum(forms)).to_physical().to_numpy().astype(np.int32)
+        words = read_words(list(chain.from_iterable(split.tokens)), {})
+        tokens = words.tokens.astype(np.int32)
         flat = {name: pl.Series([value for row in split.columns[name] for value in row]) for name in columns}
         per_token = {name: vocab.encode_column(name, values) for name, values in flat.items()}
-        return cls(Examples(_offsets([len(words) for words in split.tokens]), tokens=tokens, per_token=per_token), forms)
+        return cls(Examples(_offsets([len(words) for words in split.tokens]), tokens=tokens, per_token=per_token), words.forms)
 
     @classmethod
     def draw(cls, lengths: Rows, vocab: Vocab, sizes: Sizes, columns: Sequence[str], seed: int = 0) -> "Asked":
@@ -113,7 +114,7 @@ class Asked:
         known = rng.choice(np.array(vocab.words, dtype=object), _NUM_FORMS // 2)
         letters = np.array([*vocab.chars[len(RESERVED) :], "\N{SNOWMAN}", "\N{CJK UNIFIED IDEOGRAPH-6587}"], dtype=object)
         drawn = ["".join(rng.choice(letters, size)) for size in rng.integers(1, 40, _NUM_FORMS // 2)]
-        forms = pl.Series([*known, *drawn], dtype=pl.String).unique().sort()
+        forms = sorted({*known, *drawn})
         tokens = rng.integers(0, len(forms), num_steps).astype(np.int32)
         per_token = {name: rng.integers(1, sizes.features[name], num_steps).astype(np.int32) for name in columns}
         return cls(Examples(_offsets(lengths), tokens=tokens, per_token=per_token), forms)
