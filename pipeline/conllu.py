@@ -58,9 +58,9 @@ _COMMENT_RULES = [
         "is a comment without a sentence; an example needs a token; fix: take it out",
     ),
 ]
-_DAMAGE = Rule(pl.col("damage").is_not_null(), pl.col("damage"))
-_ASTRAY = Rule(pl.col("is_astray"), "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew")
-_CUT = Rule(pl.col("is_cut"), "ends a sentence inside a range; fix: mend its id")
+_DAMAGE = Rule(pl.col("damage").is_not_null(), pl.col("damage"), len(CONLLU_COLUMNS))
+_ASTRAY = Rule(pl.col("is_astray"), "has an id out of order; words count 1, 2, 3 in each sentence; fix: number it anew", 0)
+_CUT = Rule(pl.col("is_cut"), "ends a sentence inside a range; fix: mend its id", 0)
 _TWICE = Rule(pl.col("is_again"), "names a sentence twice; a sent_id is unique in its file; fix: give it another")
 
 
@@ -72,8 +72,8 @@ def read_conllu(path: Path, corpus: CorpusConfig) -> Reading:
         **{f"{TOKEN_COLUMN}{name}": _conllu_column(f"per_token.{name}", c) for name, c in corpus.columns.per_token.items()},
     }
     check_text(path, corpus)
-    malformed = Malformed(path, corpus)
-    return Reading(stream(lambda: _read(columns, malformed), corpus), malformed)
+    malformed = Malformed(path, corpus.skip_malformed)
+    return Reading(stream(lambda: _read(columns, malformed, corpus), corpus), malformed)
 
 
 def _conllu_column(key: str, name: str) -> str:
@@ -83,10 +83,9 @@ def _conllu_column(key: str, name: str) -> str:
     return name
 
 
-def _read(columns: dict[str, str], malformed: Malformed) -> Iterator[pl.DataFrame]:
+def _read(columns: dict[str, str], malformed: Malformed, corpus: CorpusConfig) -> Iterator[pl.DataFrame]:
     """Read a file chunk by chunk; `columns` are those of CoNLL-U under the names that they get."""
-    path, corpus = malformed.path, malformed.corpus
-    seen = Seen()
+    path, seen = malformed.path, Seen()
     for part in each_ahead(lambda chunk: _Part.read(chunk, columns, path), chunks(path, corpus)):
         again = part.ids.with_columns(is_again=pl.Series(seen.add(part.ids["value"].hash().to_numpy())))
         skip = malformed.sift(part.with_lines(pl.concat([part.wrong, _broken(again, [_TWICE])])))
@@ -271,13 +270,14 @@ def _shifted(values: NDArray[T], first: int) -> NDArray[T]:
 def _word_rules(columns: dict[str, str]) -> list[Rule]:
     """List what the line of a word must not be."""
     label, column = pl.col("label"), columns["label"]
+    place = CONLLU_COLUMNS.index(column)
     missing = f"has no {column}; it is the label; fix: fill it in"
     if column == "upos":
         strange = pl.lit("has an upos that is none of the 17; fix: correct it")
         is_missing = (label == "_") | (label.str.strip_chars() == "")
-        labelled = [Rule(~label.is_in(UPOS), pl.when(is_missing).then(pl.lit(missing)).otherwise(strange))]
+        labelled = [Rule(~label.is_in(UPOS), pl.when(is_missing).then(pl.lit(missing)).otherwise(strange), place)]
     else:
-        labelled = [_filled("label", column), *([Rule(label == "_", missing)] if column in _NEEDED else [])]
+        labelled = [_filled("label", column), *([Rule(label == "_", missing, place)] if column in _NEEDED else [])]
     rest = (_filled(name, read) for name, read in columns.items() if name != "label")
     return [_DAMAGE, *rest, *labelled, _ASTRAY, _CUT]
 
@@ -287,16 +287,18 @@ def _other_rules(columns: dict[str, str]) -> list[Rule]:
     is_range = pl.col("end").is_not_null()
     return [
         _DAMAGE,
-        Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line"),
+        Rule(pl.col("at").is_null(), "has no id such as 3, 3-4 or 3.1; fix: number the line", 0),
         *(_filled(name, read) for name, read in columns.items()),
         _ASTRAY,
         Rule(
             is_range & ~pl.col("size").is_between(1, MAX_RANGE),
             f"has a range that spans no words or over {MAX_RANGE}; fix: mend its id",
+            0,
         ),
         Rule(
             is_range & pl.col("overlaps"),
             "has a range that overlaps the one before; a word stands in one at most; fix: mend its id",
+            0,
         ),
         _CUT,
     ]
@@ -306,7 +308,8 @@ def _filled(name: str, read: str) -> Rule:
     """Make the rule that a column is not blank. Most text is seen not to be by where it sorts, far faster than by stripping."""
     text = pl.col(name)
     is_blank = text.str.strip_chars() == ""
-    return Rule((text < "!") | (text > "~"), pl.when(is_blank).then(pl.lit(f"has no {read}; a word has one; fix: fill it in")))
+    said = pl.when(is_blank).then(pl.lit(f"has no {read}; a word has one; fix: fill it in"))
+    return Rule((text < "!") | (text > "~"), said, CONLLU_COLUMNS.index(read))
 
 
 def _values(comments: pl.DataFrame, is_meant: pl.Expr) -> pl.DataFrame:

@@ -3,6 +3,8 @@
 A reader checks its file in one streaming pass and names the line of what is wrong; the examples stay lazy until written.
 """
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.reading import (
     NUL,
     SEQUENCE_COLUMN,
     TOKEN_COLUMN,
+    Locate,
     Malformed,
     Reading,
     Rule,
@@ -26,6 +29,7 @@ from pipeline.reading import (
     find_broken,
     first_row,
     gather,
+    in_cells,
     keep,
     number_sentences,
     scan_lines,
@@ -35,16 +39,20 @@ from pipeline.reading import (
 from pipeline.words import tokenize
 
 _CSV_FIELD = r'(?:"(?:[^"]|"")*"|[^",]*)'
-WORDED = [
-    Rule(
-        ~pl.col("text").fill_null("").str.contains(r"\S"),
-        "has no text; an example needs a token; fix: fill it in or take the row out",
-    )
-]
-LABELLED = [
-    NUL,
-    Rule(~pl.col("label").fill_null("").str.contains(r"\S"), "has no label; fix: fill it in or take the row out"),
-]
+
+
+def worded(field: int | None = None) -> Rule:
+    """Make the rule that there is text, in a field of a number if it has one."""
+    is_empty = ~pl.col("text").fill_null("").str.contains(r"\S")
+    return Rule(is_empty, "has no text; an example needs a token; fix: fill it in or take the row out", field)
+
+
+def labelled(field: int | None = None) -> list[Rule]:
+    """Make the rules that there is a label, in a field of a number if it has one, and no NUL."""
+    is_empty = ~pl.col("label").fill_null("").str.contains(r"\S")
+    return [NUL, Rule(is_empty, "has no label; fix: fill it in or take the row out", field)]
+
+
 TAGGED = [
     Rule(
         pl.col("tokens").list.len().fill_null(0) == 0,
@@ -82,8 +90,8 @@ def read_columns(path: Path, corpus: CorpusConfig) -> Reading:
     rows = number_sentences(scan_lines(path, corpus)).filter(~BLANK & ~LINE.str.starts_with("-DOCSTART-"))
     rows = rows.with_columns(cells=cells)
     width = first_row(rows, path)["cells"].list.len().item()
-    token = pl.col("cells").list.get(_column_number("text", corpus.columns.text, width), null_on_oob=True)
-    label = pl.col("cells").list.get(_column_number("label", corpus.columns.label, width), null_on_oob=True)
+    places = [_column_number(key, name, width) for key, name in (("text", corpus.columns.text), ("label", corpus.columns.label))]
+    token, label = (pl.col("cells").list.get(place, null_on_oob=True) for place in places)
     further = {
         f"{TOKEN_COLUMN}{name}": pl.col("cells").list.get(_column_number(f"per_token.{name}", column, width), null_on_oob=True)
         for name, column in corpus.columns.per_token.items()
@@ -91,12 +99,12 @@ def read_columns(path: Path, corpus: CorpusConfig) -> Reading:
     nothing = pl.lit(None, pl.String)
     rows = rows.with_columns(token=token, label=label, sent_id=nothing, written=nothing, **further)
     rules = [
-        Rule(pl.col("cells").list.len() != width, f"does not have {width} columns, as the first; fix: mend the line"),
-        Rule(~pl.col("token").str.contains(r"\S"), "has no word; a token can not be empty; fix: fill it in"),
-        *LABELLED,
+        Rule(pl.col("cells").list.len() != width, f"does not have {width} columns, as the first; fix: mend the line", width),
+        Rule(~pl.col("token").str.contains(r"\S"), "has no word; a token can not be empty; fix: fill it in", places[0]),
+        *labelled(places[1]),
         *map(filled, further),
     ]
-    malformed = Malformed(path, corpus)
+    malformed = Malformed(path, corpus.skip_malformed)
     skip = sift([find_broken(rows, rules, "sentence")], malformed)
     return Reading(gather(rows, path, skip, corpus), malformed)
 
@@ -117,7 +125,7 @@ def read_csv(path: Path, corpus: CorpusConfig) -> Reading:
         "has a quote that is not closed or stands inside a field; records can not be told apart; "
         'fix: put the field in quotes and double those inside ("")',
     )
-    return _read_table(records, cells, path, corpus, rules=[quoting])
+    return _read_table(records, cells, path, corpus, rules=[quoting], locate=_in_csv)
 
 
 def read_tsv(path: Path, corpus: CorpusConfig) -> Reading:
@@ -149,8 +157,8 @@ def read_jsonl(path: Path, corpus: CorpusConfig) -> Reading:
     further = {name: get(key) for name, key in (per_token | per_sequence).items()}
     rows = rows.select("number", "line", **names, **further)
     rules = [*form.rules, *map(filled, per_sequence), *map(_parallel, per_token)]
-    malformed = Malformed(path, corpus)
-    skip = sift([wrong.with_columns(unit="number"), find_broken(rows, rules)], malformed)
+    malformed = Malformed(path, corpus.skip_malformed, _in_json)
+    skip = sift([wrong.with_columns(unit="number", field=0), find_broken(rows, rules)], malformed)
     return Reading(form.examples(keep(rows, path, skip), corpus), malformed)
 
 
@@ -160,8 +168,8 @@ def read_labelled_lines(path: Path, corpus: CorpusConfig) -> Reading:
     labels = {"label": corpus.columns.label} | {f"{SEQUENCE_COLUMN}{k}": v for k, v in corpus.columns.per_sequence.items()}
     columns = {name: parts[0].str.splitn(":", 2).struct[0] if kind == "coarse" else parts[0] for name, kind in labels.items()}
     rows = scan_lines(path, corpus).filter(~BLANK).with_columns(text=parts[1].str.strip_chars(), **columns)
-    malformed = Malformed(path, corpus)
-    skip = sift([find_broken(rows, [*WORDED, *LABELLED])], malformed)
+    malformed = Malformed(path, corpus.skip_malformed)
+    skip = sift([find_broken(rows, [worded(1), *labelled(0)])], malformed)
     return Reading(_text_examples(keep(rows, path, skip), corpus), malformed)
 
 
@@ -180,9 +188,9 @@ def read_sktime_ts(path: Path, corpus: CorpusConfig) -> Reading:
     rules = [
         Rule(pl.col("cells").list.len() != width, f"has not {width - 1} dimensions and a class; fix: mend the line"),
         *NUMERIC,
-        *LABELLED,
+        *labelled(),
     ]
-    malformed = Malformed(path, corpus)
+    malformed = Malformed(path, corpus.skip_malformed)
     skip = sift([find_broken(rows, rules)], malformed)
     # Long form, for polars does not transpose lists: a row per number, gathered again by step.
     long = keep(rows, path, skip).with_columns(dimension=pl.int_ranges(pl.col("values").list.len()))
@@ -212,7 +220,15 @@ def _column_number(key: str, name: str, width: int) -> int:
     return int(name)
 
 
-def _read_table(records: pl.LazyFrame, cells: pl.Expr, path: Path, corpus: CorpusConfig, rules: Sequence[Rule] = ()) -> Reading:
+def _read_table(
+    records: pl.LazyFrame,
+    cells: pl.Expr,
+    path: Path,
+    corpus: CorpusConfig,
+    *,
+    rules: Sequence[Rule] = (),
+    locate: Locate = in_cells,
+) -> Reading:
     """Read records with a header; `cells` cuts the column `line` into a list."""
     rows = records.filter(~BLANK).with_columns(cells=cells)
     first = first_row(rows, path)
@@ -226,10 +242,29 @@ def _read_table(records: pl.LazyFrame, cells: pl.Expr, path: Path, corpus: Corpu
             raise DataError(f"{at}: has {header.count(name)} columns {name!r}; it has {header}; fix: set columns.{setting}")
     columns = {key: pl.col("cells").list.get(header.index(name), null_on_oob=True) for key, name in wanted.items()}
     rows = rows.filter(pl.col("number") > first["number"].item()).with_columns(**columns)
-    ragged = Rule(pl.col("cells").list.len() != len(header), f"has not {len(header)} columns; fix: mend the line")
-    malformed = Malformed(path, corpus)
-    skip = sift([find_broken(rows, [*rules, ragged, *WORDED, *LABELLED, *map(filled, further)])], malformed)
+    width, place = len(header), {key: header.index(name) for key, name in wanted.items()}
+    ragged = Rule(pl.col("cells").list.len() != width, f"has not {width} columns; fix: mend the line", width)
+    filled_in = [filled(name, place[name]) for name in further]
+    malformed = Malformed(path, corpus.skip_malformed, locate)
+    skip = sift([find_broken(rows, [*rules, ragged, worded(place["text"]), *labelled(place["label"]), *filled_in])], malformed)
     return Reading(_text_examples(keep(rows, path, skip), corpus), malformed)
+
+
+def _in_csv(line: str, field: int) -> int:
+    """Locate a field; a record of several lines is counted as one."""
+    starts = [found.start(1) for found in re.finditer(rf"(?:^|,)({_CSV_FIELD})", line)]
+    return starts[field] + 1 if field < len(starts) else len(line) + 1
+
+
+def _in_json(line: str, _: int) -> int:
+    """Locate where a line ceases to be JSON; 1 where it is, but not what is asked."""
+    try:
+        json.loads(line)
+    except ValueError as error:
+        return getattr(error, "colno", 1)
+    except RecursionError:
+        pass
+    return 1
 
 
 def _undecodable(lines: pl.LazyFrame, record: pl.Expr, path: Path) -> list[int]:
@@ -285,7 +320,7 @@ class _JsonForm:
 
 _STRING, _STRINGS, _STEPS = pl.String(), pl.List(pl.String), pl.List(pl.List(pl.Float32))
 _JSON_FORMS = {
-    "classification": _JsonForm("text", _STRING, "label", _STRING, [*WORDED, *LABELLED], _text_examples),
+    "classification": _JsonForm("text", _STRING, "label", _STRING, [worded(), *labelled()], _text_examples),
     "tagging": _JsonForm("tokens", _STRINGS, "labels", _STRINGS, TAGGED, to_schema),
-    "numeric": _JsonForm("values", _STEPS, "label", _STRING, [*NUMERIC, *LABELLED], _numeric_examples),
+    "numeric": _JsonForm("values", _STEPS, "label", _STRING, [*NUMERIC, *labelled()], _numeric_examples),
 }

@@ -6,8 +6,10 @@ out the example where `skip_malformed` says so. Nothing is normalised: a word co
 
 import codecs
 import logging
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -41,44 +43,104 @@ _WIDE = {
 LINE = pl.col("line")
 # Stripping is several times faster than a pattern; these two run over every line.
 BLANK = LINE.str.strip_chars() == ""
+MOST_PROBLEMS = 20
+"""Of a file that are told one by one."""
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A line that is not as its format says: its number and column, from 1, how it begins, and what; why; fix."""
+
+    number: int
+    column: int
+    line: str
+    text: str
+
+    def at(self, path: Path) -> str:
+        """Name it with its place."""
+        return f"{path}:{self.number}:{self.column}: {self.line!r} {self.text}"
+
+
+class MalformedError(DataError):
+    """A file with malformed lines, all that were found."""
+
+    def __init__(self, malformed: "Malformed") -> None:
+        super().__init__(malformed.tell())
+        self.malformed = malformed
+
+
+Locate = Callable[[str, int], int]
+"""Gives the column, from 1, where a field of a line begins, whose number from 0 a rule names."""
+
+
+def in_cells(line: str, field: int) -> int:
+    """Locate a field among those split by TABs or, without one, by white space; the line's end where it has no such."""
+    starts = [cell.start() for cell in re.finditer(r"(?<![^\t])" if "\t" in line else r"\S+", line)]
+    return starts[field] + 1 if field < len(starts) else len(line) + 1
 
 
 @dataclass
 class Malformed:
-    """What of a file is malformed: the first stops the reading or, where the corpus says so, all is left out and counted."""
+    """What of a file is malformed: told all at once when it is read or, where the corpus says so, left out and counted.
+
+    Attributes:
+        skip: whether to leave it out.
+        locate: finds the column of a field.
+        count: examples to leave out.
+        problems: the first of the lines that are wrong, at most `MOST_PROBLEMS`.
+        kinds: what is wrong -> the number of lines.
+    """
 
     path: Path
-    corpus: CorpusConfig
+    skip: bool = False
+    locate: Locate = in_cells
     count: int = 0
-    first: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def sift(self, wrong: pl.DataFrame) -> list[int]:
-        """Give the units to leave out.
+        """Note what is wrong, and give the units to leave out.
 
         Args:
             wrong: rows as `find_broken` gives them, in any order.
-
-        Raises:
-            DataError: naming the first line that is wrong.
         """
         if wrong.is_empty():
             return []
         wrong = wrong.sort("number", maintain_order=True).unique("number", keep="first", maintain_order=True)
-        number, line, problem = wrong.select("number", "line", "problem").row(0)
-        more = f" (and {len(wrong) - 1:,} more lines)" if len(wrong) > 1 else ""
-        text = f"{self.path}:{number}:1: {line[:60]!r} {problem}{more}"
-        if not self.corpus.skip_malformed:
-            raise DataError(text)
+        for number, line, text, cell in wrong.select("number", "line", "problem", "field").head(MOST_PROBLEMS).rows():
+            self.note(Problem(number, self._column(line, cell), line, text))
         units: list[int] = wrong["unit"].unique().to_list()
         self.count += len(units)
-        self.first = self.first or text
+        self.kinds += Counter(dict(wrong["problem"].value_counts().iter_rows()))
         return units
 
+    def note(self, problem: Problem) -> None:
+        """Keep a problem, unless there are many."""
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(replace(problem, line=problem.line[:60]))
+
+    def _column(self, line: str, cell: int | None) -> int:
+        if "\0" in line:
+            return line.index("\0") + 1
+        return 1 if cell is None else self.locate(line, cell)
+
+    def tell(self) -> str:
+        """Give a line for each problem, and how many of which kind there are beyond those."""
+        told = Counter(problem.text for problem in self.problems)
+        lines = [problem.at(self.path) for problem in self.problems]
+        return "\n".join(lines + [f"{self.path}: {num:,} more lines: {text}" for text, num in (self.kinds - told).most_common()])
+
     def report(self) -> None:
-        """Warn of what was left out."""
-        if self.count:
-            _log.warning("%d malformed examples left out; the first: %s", self.count, self.first)
+        """Stop at what is malformed or, where the corpus says so, warn that it is left out.
+
+        Raises:
+            MalformedError: naming each line, up to a number, and counting the rest.
+        """
+        if self.problems and not self.skip:
+            raise MalformedError(self)
+        if self.problems:
+            _log.warning("%d malformed examples left out; the first: %s", self.count, self.problems[0].at(self.path))
 
 
 @dataclass(frozen=True)
@@ -105,6 +167,8 @@ class Rule:
 
     broken: pl.Expr
     text: str | pl.Expr
+    field: int | None = None
+    """The number from 0 of the field that is wrong, where one is."""
 
 
 NUL = Rule(LINE.str.contains("\0", literal=True), "holds a NUL; it is no text; fix: take the byte out")
@@ -142,21 +206,22 @@ def number_sentences(lines: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def find_broken(rows: pl.LazyFrame, rules: Sequence[Rule], unit: str = "number") -> pl.LazyFrame:
-    """Find the rows that break a rule: `number`, `line`, `problem`, and in `unit` what goes with a broken row."""
+    """Find the rows that break a rule: `number`, `line`, `problem`, `field`, and in `unit` what goes with a broken row."""
     flags = {f"broken {place}": rule.broken for place, rule in enumerate(rules)}
-    problem = pl.coalesce(
-        pl.when(flag).then(rule.text if isinstance(rule.text, pl.Expr) else pl.lit(rule.text))
-        for flag, rule in zip(flags, rules, strict=True)
-    )
+    texts = [rule.text if isinstance(rule.text, pl.Expr) else pl.lit(rule.text) for rule in rules]
+    is_first = [pl.col(flag) & text.is_not_null() for flag, text in zip(flags, texts, strict=True)]
+    problem = pl.coalesce(pl.when(flag).then(text) for flag, text in zip(is_first, texts, strict=True))
+    place = pl.coalesce(pl.when(flag).then(pl.lit(number)) for number, flag in enumerate(is_first))
     broken = rows.with_columns(**flags).filter(pl.any_horizontal(*flags))
-    return broken.select("number", "line", unit=pl.col(unit), problem=problem).drop_nulls("problem")
+    found = place.replace_strict(dict(enumerate(rule.field for rule in rules)), return_dtype=pl.Int32)
+    return broken.select("number", "line", unit=pl.col(unit), problem=problem, field=found).drop_nulls("problem")
 
 
 def sift(problems: Sequence[pl.LazyFrame], malformed: Malformed) -> list[int]:
-    """Stop at the first problem or, where the corpus says so, give the units to leave out, and warn.
+    """Stop at what is malformed or, where the corpus says so, give the units to leave out, and warn.
 
     Raises:
-        DataError: naming the line.
+        MalformedError: naming the lines.
     """
     skip = malformed.sift(pl.concat(collect(problems, malformed.path), how="diagonal_relaxed"))
     malformed.report()
@@ -173,14 +238,19 @@ def collect(frames: Sequence[pl.LazyFrame], path: Path) -> list[pl.DataFrame]:
 
 
 def _check_encoding(path: Path) -> None:
+    malformed = Malformed(path)
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:
-                byte = f"0x{line[error.start]:02x}"
-                what = f"{path}:{number}:{error.start + 1}: holds the byte {byte}; it is not UTF-8"
-                raise DataError(f"{what}; fix: save it as UTF-8 or set `encoding: latin1`") from None
+                text = (
+                    f"holds the byte 0x{line[error.start]:02x}; it is not UTF-8; fix: save it as UTF-8 or set `encoding: latin1`"
+                )
+                column = len(line[: error.start].decode()) + 1
+                malformed.note(Problem(number, column, line.decode(errors="replace").rstrip("\r\n"), text))
+                malformed.kinds[text] += 1
+    malformed.report()
 
 
 def first_row(rows: pl.LazyFrame, path: Path) -> pl.DataFrame:
@@ -232,12 +302,11 @@ def to_schema(rows: pl.LazyFrame, corpus: CorpusConfig) -> pl.LazyFrame:
     return rows.select((pl.col(name) if name in names else pl.lit(None)).cast(kind).alias(name) for name, kind in kinds.items())
 
 
-def filled(name: str) -> Rule:
-    """Make the rule that a further column holds something."""
+def filled(name: str, field: int | None = None) -> Rule:
+    """Make the rule that a further column holds something, in a field of a number if it has one."""
     _, _, short = name.partition(":")
-    return Rule(
-        ~pl.col(name).fill_null("").str.contains(r"\S"), f"has no {short}; the corpus names it in `columns`; fix: fill it in"
-    )
+    is_empty = ~pl.col(name).fill_null("").str.contains(r"\S")
+    return Rule(is_empty, f"has no {short}; the corpus names it in `columns`; fix: fill it in", field)
 
 
 def stream(batches: Callable[[], Iterator[pl.DataFrame]], corpus: CorpusConfig) -> pl.LazyFrame:

@@ -130,9 +130,9 @@ def test_malformed_conllu_is_named_at_its_line(read, content, line):
 
 @pytest.mark.parametrize("tag", ["", "_", " ", "\u00a0"])
 def test_a_word_without_a_tag_is_told_from_one_with_a_strange_tag(read, tag):
-    with pytest.raises(DataError, match=r"c:1:1: .* has no upos"):
+    with pytest.raises(DataError, match=r"c:1:7: .* has no upos"):
         read(word(1, upos=tag), CONLLU)
-    with pytest.raises(DataError, match=r"c:1:1: .* has an upos that is none of the 17"):
+    with pytest.raises(DataError, match=r"c:1:7: .* has an upos that is none of the 17"):
         read(word(1, upos="WORD"), CONLLU)
 
 
@@ -209,7 +209,7 @@ def test_columns_may_be_split_by_spaces(read):
 
 
 def test_a_line_with_other_columns_than_the_first_is_named(read):
-    with pytest.raises(DataError, match="c:2:1: "):
+    with pytest.raises(DataError, match="c:2:2: "):
         read("a\tO\nb\n", COLUMNS)
 
 
@@ -255,8 +255,47 @@ TABLES = {
 
 @pytest.mark.parametrize(("config", "content", "line"), TABLES.values(), ids=TABLES)
 def test_malformed_rows_are_named_at_their_line(read, config, content, line):
-    with pytest.raises(DataError, match=rf"c:{line}:1: .*; fix: "):
+    with pytest.raises(DataError, match=rf"c:{line}:\d+: .*; fix: "):
         read(content, config)
+
+
+PLACES = {
+    "an empty tag": (CONLLU, GOOD + word(1, upos=""), "5:7"),
+    "an empty word": (CONLLU, GOOD + word(1, ""), "5:3"),
+    "a column too many": (CONLLU, GOOD + word(1).rstrip("\n") + "\tmore\n", "5:21"),
+    "columns too few": (CONLLU, GOOD + "1\ta\n", "5:4"),
+    "spaces for tabs": (CONLLU, GOOD + "1 a a X _ _ _ _ _ _\n", "5:20"),
+    "a NUL": (CONLLU, GOOD + word(1, "ab\0"), "5:5"),
+    "a byte that is no UTF-8": (CONLLU, GOOD.encode() + "1\té".encode() + b"\xff\n", "5:4"),
+    "a range": (CONLLU, word("2-1") + word(1), "1:1"),
+    "a label in TSV": (TSV, "text\tlabel\nabc\t\n", "2:5"),
+    "a text in CSV": (CSV, 'label,text\n"a,b",\n', "2:7"),
+    "a column too many in CSV": (CSV, "text,label\na,b,c\n", "2:5"),
+    "a word in columns": (COLUMNS, "ab\tO\ncd\t \n", "2:4"),
+    "JSON": (JSONL, '{"text": "a", "label": "x"}\n{"text": "b",, "label": "x"}\n', "2:14"),
+}
+
+
+@pytest.mark.parametrize(("config", "content", "place"), PLACES.values(), ids=PLACES)
+def test_what_is_wrong_is_named_at_its_column(read, config, content, place):
+    with pytest.raises(DataError, match=rf"^[^:]*/c:{place}: "):
+        read(content, config)
+
+
+def test_all_that_is_wrong_is_told_at_once_and_what_is_too_much_is_counted(read, monkeypatch):
+    monkeypatch.setattr("pipeline.chunks.CHUNK_BYTES", 100)
+    content = "".join(word(1, upos="" if number % 3 else "WORD") + "\n" for number in range(60))
+    with pytest.raises(DataError) as raised:
+        read(content, CONLLU)
+    told = str(raised.value).splitlines()
+    assert [line.split(" ")[0].rpartition("/")[2] for line in told[:20]] == [f"c:{2 * n + 1}:7:" for n in range(20)]
+    assert [line.partition("/c: ")[2].partition(" has ")[0] for line in told[20:]] == ["27 more lines:", "13 more lines:"]
+
+
+def test_every_line_that_is_no_utf8_is_told(read):
+    with pytest.raises(DataError) as raised:
+        read(word(1).encode() + b"\xff\n" + word(2).encode() + b"a\xfe\n", CONLLU)
+    assert [line.partition(": ")[0].rpartition("/")[2] for line in str(raised.value).splitlines()] == ["c:2:1", "c:4:2"]
 
 
 def test_broken_json_lines_are_left_out_where_the_corpus_says_so(read):
