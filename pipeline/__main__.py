@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from models.config import Task
 from pipeline.config import Catalogue, Config, CorpusConfig, PipelineConfig
+from pipeline.config import Format as Form
 from pipeline.environment import set_environment
 from pipeline.errors import ParamsError, UnrollError
 from pipeline.layout import Layout
@@ -46,12 +48,40 @@ def fetch(pipeline: Name) -> None:
 
 
 @app.command()
-def prepare(pipeline: Name) -> None:
-    """Read a corpus into one schema and split it. Example: `unroll prepare -p pos`"""
+def prepare(
+    pipeline: Name, strict: Annotated[bool, typer.Option("--strict", help="Stop at what is only warned of else.")] = False
+) -> None:
+    """Read a corpus into one schema, check and split it. Example: `unroll prepare -p pos`"""
     _, _, params, corpus, layout = _pipeline(pipeline)
     from pipeline import prepare as stage
 
-    stage.run(corpus, params.split, layout)
+    stage.run(corpus, params.split, layout, is_strict=strict)
+
+
+@app.command()
+def check(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Corpora of corpora.yaml, or files, the first of which is train. By default the pipelines' corpora."),
+    ] = None,
+    file_format: Annotated[Form | None, typer.Option("--format", help="Of files, by default what the ending says.")] = None,
+    task: Annotated[Task | None, typer.Option(help="Of files: by default tagging for CoNLL-U and columns.")] = None,
+    text: Annotated[str | None, typer.Option(help="Of files: the column with the text or word.")] = None,
+    label: Annotated[str | None, typer.Option(help="Of files: the column with the label.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Take warnings for errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is found as JSON.")] = False,
+) -> None:
+    """Name what is malformed or suspicious in a corpus or in files. Example: `unroll check train.conllu test.conllu`"""
+    config, catalogue = load_config()
+    from pipeline import check as command
+
+    used = {name: (pipeline.corpus, pipeline.split) for name, pipeline in config.pipelines.items()}
+    named = targets or sorted({corpus for corpus, _ in used.values()})
+    paths = [Path(name) for name in named if Path(name).is_file()]
+    asked = [command.find_corpus(name, catalogue, used) for name in named if not Path(name).is_file()]
+    if paths:
+        asked.append(command.of_files(paths, file_format, task, text=text, label=label))
+    command.run(asked, is_strict=strict, is_json=as_json)
 
 
 @app.command()

@@ -5,7 +5,6 @@ out the example where `skip_malformed` says so. Nothing is normalised: a word co
 """
 
 import codecs
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +44,6 @@ LINE = pl.col("line")
 BLANK = LINE.str.strip_chars() == ""
 MOST_PROBLEMS = 20
 """Of a file that are told one by one."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,15 +130,13 @@ class Malformed:
         return "\n".join(lines + [f"{self.path}: {num:,} more lines: {text}" for text, num in (self.kinds - told).most_common()])
 
     def report(self) -> None:
-        """Stop at what is malformed or, where the corpus says so, warn that it is left out.
+        """Stop at what is malformed, unless it is left out.
 
         Raises:
             MalformedError: naming each line, up to a number, and counting the rest.
         """
         if self.problems and not self.skip:
             raise MalformedError(self)
-        if self.problems:
-            _log.warning("%d malformed examples left out; the first: %s", self.count, self.problems[0].at(self.path))
 
 
 @dataclass(frozen=True)
@@ -154,11 +150,6 @@ class Reading:
 
     frame: pl.LazyFrame
     malformed: Malformed
-
-    @property
-    def skipped(self) -> int:
-        """Examples left out as malformed."""
-        return self.malformed.count
 
 
 @dataclass(frozen=True)
@@ -218,7 +209,7 @@ def find_broken(rows: pl.LazyFrame, rules: Sequence[Rule], unit: str = "number")
 
 
 def sift(problems: Sequence[pl.LazyFrame], malformed: Malformed) -> list[int]:
-    """Stop at what is malformed or, where the corpus says so, give the units to leave out, and warn.
+    """Stop at what is malformed or, where the corpus says so, give the units to leave out.
 
     Raises:
         MalformedError: naming the lines.

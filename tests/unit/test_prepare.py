@@ -125,4 +125,4 @@ def test_an_empty_split_is_an_error(prepare):
 def test_no_partial_file_stays(prepare, tmp_path):
     prepare({"c": ROWS}, corpus())
     names = {path.name for path in (tmp_path / "data" / "tiny" / "prepared").iterdir()}
-    assert names == {"train.parquet", "val.parquet", "test.parquet", "summary.json"}
+    assert names == {"train.parquet", "val.parquet", "test.parquet", "summary.json", "flaws.json"}
