@@ -1,8 +1,10 @@
 """Is this data fit to be trained on? Every malformed line, what is repaired, and what is suspicious in well-formed ones."""
 
 import json
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +22,7 @@ from pipeline.flaws import SINGLE_LABEL, Flaw, Look, find_flaws, look_at
 from pipeline.layout import Layout
 from pipeline.reading import Malformed
 from pipeline.repairs import count_repairs
-from pipeline.splits import Sizes, UnreadableError, write_splits
+from pipeline.splits import SPLITS, UnreadableError, write_splits
 
 FORMATS: dict[str, Format] = {
     ".conllu": "conllu",
@@ -103,7 +105,8 @@ def find_corpus(name: str, catalogue: Catalogue, pipelines: dict[str, tuple[str,
     pipeline, split = own[0] if own else (name, SplitConfig())
     layout = Layout(pipeline) if own else Layout(name, Layout(name).work_dir / "corpora")
     if not all((layout.raw_dir / file).exists() for file in corpus.splits.values()):
-        fetch.run(name, corpus, layout, None)
+        with redirect_stdout(sys.stderr):  # what is printed here may be for programs
+            fetch.run(name, corpus, layout, None)
     return Asked(name, corpus, layout.raw_dir, split)
 
 
@@ -163,9 +166,10 @@ def check(asked: Asked) -> Checked:
             written = write_splits(lenient, asked.split, asked.raw_dir, out_dir)
         except UnreadableError as error:
             return Checked(asked, {}, _by_file(error.malformed, files), {}, [])
-        order = [name for name in ("train", *written.sizes) if name in written.sizes]
-        look = look_at({name: out_dir / f"{name}.parquet" for name in dict.fromkeys(order)})
-        flaws = [*_empty(asked, written.sizes), *(find_flaws(look) if look.files else [])]
+        wanted = asked.corpus.splits if asked.split is None else SPLITS
+        look = look_at({name: out_dir / f"{name}.parquet" for name in wanted if name in written.sizes})
+        empty = [Flaw("empty-split", name, 0, "has no examples", is_fatal=True) for name in wanted if name not in written.sizes]
+        flaws = [*empty, *(find_flaws(look) if look.files else [])]
         if asked.split is None:  # a file by itself need not be what one trains on
             flaws = [replace(flaw, is_fatal=flaw.is_fatal and flaw.kind != SINGLE_LABEL) for flaw in flaws]
         return Checked(
@@ -179,13 +183,6 @@ def check(asked: Asked) -> Checked:
 
 def _by_file(malformed: dict[str, Malformed], files: dict[Any, Path]) -> dict[str, Malformed]:
     return {str(files[part]): found for part, found in malformed.items() if found.problems}
-
-
-def _empty(asked: Asked, sizes: Sizes) -> Iterator[Flaw]:
-    wanted = asked.corpus.splits if asked.split is None else ("train", "val", "test")
-    for name in wanted:
-        if name not in sizes:
-            yield Flaw("empty-split", name, 0, "has no examples", is_fatal=True)
 
 
 def _lengths(look: Look, split: str) -> dict[str, float]:
@@ -260,7 +257,8 @@ def _size_table(sizes: dict[str, dict[str, float]]) -> Table:
 
 
 def _flaw_table(flaws: Sequence[Flaw]) -> Table:
-    table = Table("", "split", "what", "where", box=None, pad_edge=False, header_style="dim")
+    table = Table("", "split", "what", box=None, pad_edge=False, header_style="dim")
+    table.add_column("where", overflow="fold")
     for flaw in flaws:
         level = "[red]error[/red]" if flaw.is_fatal else "[yellow]warning[/yellow]"
         table.add_row(level, flaw.split, flaw.text, "\n".join(flaw.places[:3]))
