@@ -14,8 +14,10 @@ FIND_LINKS = $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 UI_PORT ?= 5000
 SERVE_PORT ?= 5001
 PIPELINE ?= pos
+FUZZ_FILES ?= 2000
+FUZZ_SECONDS ?= 300
 
-.PHONY: help setup repro test test-cluster soak test-keras lint bench bench-full sweep serve reproduce cluster ui schema lock clean
+.PHONY: help setup repro test test-cluster soak test-keras fuzz lint bench bench-full sweep serve reproduce cluster ui schema lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +51,14 @@ $(KERAS_VENV)/.done: tests/parity/requirements.txt
 	test -x $(KERAS_VENV)/bin/python || $(PYTHON) -m venv $(KERAS_VENV)
 	$(KERAS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	UV_FIND_LINKS="$(FIND_LINKS)" VIRTUAL_ENV=$(KERAS_VENV) $(KERAS_VENV)/bin/uv pip install --quiet -r $<
+	touch $@
+
+fuzz: $(VENV)/.fuzz  ## mutated and guided input for every reader, ten minutes; FUZZ_FILES=100000 FUZZ_SECONDS=300 for more or less
+	POLARS_MAX_THREADS=1 python tests/fuzz/readers.py --number $(FUZZ_FILES)
+	POLARS_MAX_THREADS=1 python tests/fuzz/guided.py -max_total_time=$(FUZZ_SECONDS) -max_len=4000 -verbosity=0
+
+$(VENV)/.fuzz: tests/fuzz/requirements.txt $(VENV)/.done
+	UV_FIND_LINKS="$(FIND_LINKS)" VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet -r $<
 	touch $@
 
 lint: setup  ## format, rules, types, directions between the rooms

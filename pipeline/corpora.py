@@ -147,7 +147,7 @@ def read_jsonl(path: Path, corpus: CorpusConfig) -> Reading:
     keys = {corpus.columns.text: form.text, corpus.columns.label: form.label}
     keys |= dict.fromkeys(per_token.values(), _STRINGS) | dict.fromkeys(per_sequence.values(), _STRING)
     lines = scan_lines(path, corpus).filter(~BLANK)
-    record = LINE.str.json_decode(pl.Struct(keys))
+    record = _decode(pl.Struct(keys))
     is_bad = pl.col("number").is_in(_undecodable(lines, record, path))
     mended = ", ".join(f"{name!r} as {kind}" for name, kind in keys.items())
     wrong = lines.filter(is_bad).with_columns(problem=pl.lit(f"is no JSON object of {mended}; fix: mend the line"))
@@ -267,27 +267,42 @@ def _in_json(line: str, _: int) -> int:
     return 1
 
 
+def _decode(kind: pl.Struct) -> pl.Expr:
+    """Decode each line as JSON.
+
+    polars decodes all lines as one list, in which what one line leaves open the next could close, and one line could be two
+    entries. In an object of its own a line leaves nothing open: the next one's key would end it. So there are never fewer
+    records than lines, and more alone show a line that is several.
+    """
+    return (pl.lit('{"record":') + LINE + pl.lit("}")).str.json_decode(pl.Struct({"record": kind})).struct.field("record")
+
+
 def _undecodable(lines: pl.LazyFrame, record: pl.Expr, path: Path) -> list[int]:
     """Give the numbers of the lines that the decoder refuses; found by halves, for it does not name them."""
     first_row(lines, path)
-    try:
-        lines.select(record.is_null().sum()).collect(engine="streaming")
-    except pl.exceptions.ComputeError:
-        (frame,) = collect([lines], path)
-    else:
+    if _is_decodable(lines, record):
         return []
+    (frame,) = collect([lines], path)
     numbers, halves = [], [frame]
     while halves:
         half = halves.pop()
-        try:
-            half.select(record)
-        except pl.exceptions.ComputeError:
-            middle = len(half) // 2
-            if middle == 0:
-                numbers.append(half["number"].item())
-            else:
-                halves += [half[:middle], half[middle:]]
+        if _is_decodable(half.lazy(), record):
+            continue
+        middle = len(half) // 2
+        if middle == 0:
+            numbers.append(half["number"].item())
+        else:
+            halves += [half[:middle], half[middle:]]
     return sorted(numbers)
+
+
+def _is_decodable(lines: pl.LazyFrame, record: pl.Expr) -> bool:
+    counts = {"records": record.is_not_null().sum(), "nothings": record.is_null().sum(), "lines": pl.len()}
+    try:
+        num_records, num_nothings, num_lines = lines.select(**counts).collect(engine="streaming").row(0)
+    except pl.exceptions.ComputeError:
+        return False
+    return bool(num_records + num_nothings == num_lines)
 
 
 def _parallel(name: str) -> Rule:

@@ -157,6 +157,7 @@ def _tell(layout: Layout, asked: _Asked, metrics: dict[str, float], directions: 
         facts=facts,
         metrics=metrics,
         sizes={name: sizes[name] for name in ("train", "val", "test")},
+        flaws=json.loads(layout.flaws_path.read_text(encoding="utf-8")),
         history=asked.meta["history"],
         best_epoch=asked.meta["best_epoch"],
         diagram=(layout.report_dir / "network.svg").read_text(encoding="utf-8"),

@@ -32,6 +32,11 @@ class Layout:
         return self.data_dir / self.pipeline / "prepared"
 
     @property
+    def flaws_path(self) -> Path:
+        """What is suspicious in the splits, a list in JSON, written by prepare beside them."""
+        return self.prepared_dir / "flaws.json"
+
+    @property
     def encoded_dir(self) -> Path:
         """Ids, vocabularies and vectors, written by encode."""
         return self.data_dir / self.pipeline / "encoded"

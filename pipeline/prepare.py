@@ -11,8 +11,6 @@ from pipeline.layout import Layout
 from pipeline.splits import SPLITS, write_splits
 
 _log = logging.getLogger(__name__)
-FLAWS = "flaws.json"
-"""Beside the splits: what was found in them, for the report."""
 
 
 def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout, *, is_strict: bool = False) -> None:
@@ -43,7 +41,7 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout, *, is_strict: 
     (layout.prepared_dir / "summary.json").write_text(json.dumps({"skipped": skipped, **sizes}, indent=2), encoding="utf-8")
     flaws = find_flaws(look_at({name: layout.prepared_dir / f"{name}.parquet" for name in SPLITS}))
     listed = [asdict(flaw) for flaw in flaws]
-    (layout.prepared_dir / FLAWS).write_text(json.dumps(listed, indent=2, ensure_ascii=False), encoding="utf-8")
+    layout.flaws_path.write_text(json.dumps(listed, indent=2, ensure_ascii=False), encoding="utf-8")
     _tell(layout.pipeline, flaws)
     refuse(flaws, layout.pipeline, is_strict=is_strict)
 

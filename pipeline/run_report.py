@@ -40,6 +40,7 @@ class Findings:
         facts: where the model comes from: a few words -> a few words.
         metrics: name -> score, as they are tracked.
         sizes: split -> its `examples` and `steps`.
+        flaws: what is suspicious in the data: the `split`, the `text`, the `places`.
         history: a row per epoch.
         best_epoch: the one whose weights were kept.
         diagram: the unrolled network, an SVG.
@@ -58,6 +59,7 @@ class Findings:
     facts: dict[str, str]
     metrics: dict[str, float]
     sizes: dict[str, dict[str, int]]
+    flaws: list[dict[str, Any]]
     history: list[dict[str, float]]
     best_epoch: int
     diagram: str

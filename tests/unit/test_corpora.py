@@ -300,6 +300,24 @@ def test_broken_json_lines_are_left_out_where_the_corpus_says_so(read):
     assert read(content, corpus("jsonl", skip_malformed=True))["labels"].to_list() == [["1"], ["2"]]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"text": "a', '", "label": "x"}', '{"text": "b", "label": "y"}'],
+        ['{"text": "a", "label": "x"},{"text": "b", "label": "y"}'],
+        ['{"text": "a", "label": "x"}},{"record":{"text": "b", "label": "y"}'],
+        ['{"text": "a", "label": {', "}}"],
+        ['{"text": "a", "label": "x"},{"text": "b', '", "label": "y"}'],
+        ["null"],
+    ],
+    ids=str,
+)
+def test_a_line_of_json_is_one_example_whatever_stands_on_the_next(read, lines):
+    good = '{"text": "c", "label": "z"}'
+    with pytest.raises(DataError, match="c:2:"):
+        read("\n".join([good, *lines, good]) + "\n", JSONL)
+
+
 def test_json_lists_are_tokens_and_their_labels(read):
     row = read('{"text": ["a", "b c"], "label": ["x", "y"]}\n', TAGGED).row(0, named=True)
     assert (row["tokens"], row["labels"]) == (["a", "b c"], ["x", "y"])

@@ -87,6 +87,7 @@ def make_layout(folder, task, model, max_length=None, truncating=None, vector_si
         make_split(rng, task, vector_size, number).write_parquet(layout.prepared_dir / f"{name}.parquet")
     summary = {name: {"examples": 1, "steps": 1, "labels": 1} for name in ("train", "val", "test")}
     (layout.prepared_dir / "summary.json").write_text(json.dumps(summary))
+    layout.flaws_path.write_text("[]")
     features = {"capitalisation": len(CAPITALISATIONS), "tag": 4}
     targets = {"tag": Target("tagging", 2), "mood": Target("classification", 2)}
     sizes = Sizes(task, len(VOCAB.words), len(VOCAB.chars), len(VOCAB.labels), vector_size, 0, features, targets)

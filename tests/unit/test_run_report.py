@@ -36,6 +36,7 @@ def findings(task="tagging", tokens=TOKENS, gold=GOLD, said=SAID, likely=LIKELY,
         "facts": {"run": "abc"},
         "metrics": {"test/accuracy": 0.5, "test/macro_f1": 0.4, "test/floor_accuracy": 0.25, "test/accuracy_int8": 0.45},
         "sizes": {"train": {"examples": 9, "steps": 99}, "test": {"examples": 3, "steps": 6}},
+        "flaws": [{"split": "val", "text": f"has {EVIL}", "places": [EVIL, "a.csv:7"]}],
         "history": [{"epoch": 1, "train/loss": 1.0, "val/loss": 1.0, "val/accuracy": 0.5}],
         "best_epoch": 1,
         "diagram": "<svg></svg>",
@@ -133,6 +134,12 @@ def test_a_field_of_the_confusions_opens_the_places_behind_it(tagger: str) -> No
 
 def test_the_most_frequent_confusion_is_open_from_the_start(tagger: str) -> None:
     assert re.findall(r'checked aria-label="([^"]*)"', tagger) == ["N labelled V"]
+
+
+def test_what_is_suspicious_in_the_data_is_on_the_page(tagger: str, tmp_path: Path) -> None:
+    assert "a.csv:7" in tagger
+    write_report(findings(flaws=[]), tmp_path / "report.html")
+    assert "Nothing suspicious" in (tmp_path / "report.html").read_text()
 
 
 def test_scores_stand_beside_the_floors_and_those_in_whole_numbers() -> None:
