@@ -120,7 +120,7 @@ def test_words_and_labels_are_never_read_as_html(tagger: str) -> None:
 
 
 def test_every_section_is_told(tagger: str) -> None:
-    sections = ["scores", "training", "confusion", "labels", "slices", "calibration", "worst", "time"]
+    sections = ["scores", "data", "training", "confusion", "labels", "slices", "calibration", "worst", "time"]
     assert re.findall(r'<h2 id="(\w+)"', tagger) == sections == re.findall(r'<a href="#(\w+)"', tagger)
 
 
