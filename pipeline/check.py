@@ -285,5 +285,5 @@ def run(asked: Sequence[Asked], *, is_strict: bool, is_json: bool) -> None:
             show(each, console)
     wrong = [each for each in found if each.is_wrong(is_strict=is_strict)]
     if wrong:
-        counted = [f"{each.asked.name}: {each.num_malformed:,} malformed lines, {len(each.flaws):,} flaws" for each in wrong]
+        counted = [f"{each.asked.name}: malformed lines: {each.num_malformed:,}, flaws: {len(each.flaws):,}" for each in wrong]
         raise DataError("; ".join(counted) + "; such data is refused; fix: mend what is named above")
