@@ -100,7 +100,7 @@ def _lines(rng: np.random.Generator, lengths: np.ndarray, first: int) -> pl.Data
         {
             "sentence": np.repeat(np.arange(first, first + len(lengths)), lengths),
             "index": index,
-            "form": _spell(distinct).gather(place),
+            "form": spell(distinct).gather(place),
             "lexical": _entries(distinct).gather(place),
             "head": rng.integers(0, 30, num_words),
             "relation": RELATIONS[rng.integers(0, len(RELATIONS), num_words)],
@@ -124,7 +124,7 @@ def _lines(rng: np.random.Generator, lengths: np.ndarray, first: int) -> pl.Data
     )  # fmt: skip
 
 
-def _spell(ranks: np.ndarray) -> pl.Series:
+def spell(ranks: np.ndarray) -> pl.Series:
     """Spell ranks as syllables, frequent words being short; every seventh has a capital."""
     spelt, left = SYLLABLES[ranks % 100], ranks // 100
     while left.any():
@@ -135,7 +135,7 @@ def _spell(ranks: np.ndarray) -> pl.Series:
 def _entries(ranks: np.ndarray) -> pl.Series:
     """Give what a dictionary says of a word: lemma, two tags, features."""
     tags = TAGS[ranks % len(TAGS)]
-    lemma = _spell(ranks - ranks % 3).str.to_lowercase()
+    lemma = spell(ranks - ranks % 3).str.to_lowercase()
     return lemma + "\t" + pl.Series(tags) + "\t" + pl.Series(np.char.add(tags, "1")) + "\t" + pl.Series(FEATS[ranks % len(FEATS)])
 
 
