@@ -3,8 +3,8 @@
     python benchmarks/labelling.py [--megabytes 2000] [--model MODEL] [--engine int8] [--kills 3]
 
 Texts are drawn: words of syllables by a Zipf-like law that brings ever new ones, a text per line. Without --model a small tagger
-with drawn weights labels them, so that what is around the network shows. The file is labelled once without a break and once by calls
-that are killed with SIGKILL at chance places; both outputs must be the same bytes.
+with drawn weights labels them, so that what is around the network shows. The file is labelled once without a break, and once by
+calls that are killed with SIGKILL at chance places; both outputs must be the same bytes.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from pipeline import fetch
 from pipeline.checks import did_you_mean
 from pipeline.config import Catalogue, Columns, CorpusConfig, Format, PathSource, SplitConfig
 from pipeline.errors import DataError, ParamsError
-from pipeline.flaws import SINGLE_LABEL, Flaw, Look, find_flaws, look_at
+from pipeline.flaws import SINGLE_LABEL, Flaw, Look, find_flaws
 from pipeline.layout import Layout
 from pipeline.reading import Malformed
 from pipeline.repairs import count_repairs
@@ -167,7 +167,7 @@ def check(asked: Asked) -> Checked:
         except UnreadableError as error:
             return Checked(asked, {}, _by_file(error.malformed, files), {}, [])
         wanted = asked.corpus.splits if asked.split is None else SPLITS
-        look = look_at({name: out_dir / f"{name}.parquet" for name in wanted if name in written.sizes})
+        look = Look({name: out_dir / f"{name}.parquet" for name in wanted if name in written.sizes})
         empty = [Flaw("empty-split", name, 0, "has no examples", is_fatal=True) for name in wanted if name not in written.sizes]
         flaws = [*empty, *(find_flaws(look) if look.files else [])]
         if asked.split is None:  # a file by itself need not be what one trains on

@@ -62,10 +62,10 @@ class Flaw:
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of the splits, train first, each question answered once.
+    """What is known of splits as prepare writes them, each question answered once.
 
     Attributes:
-        files: split -> parquet file.
+        files: split -> parquet file, train first.
     """
 
     files: dict[str, Path]
@@ -100,11 +100,6 @@ class Look:
         """Give the ids of examples."""
         few = self._scan(split).filter(pl.col("row").is_in(rows[:_MOST_NAMED])).select("id").collect(engine="streaming")
         return tuple(few["id"])
-
-
-def look_at(files: dict[str, Path]) -> Look:
-    """Look at splits as prepare writes them, train first."""
-    return Look(files)
 
 
 def _count(frame: pl.LazyFrame, column: str, name: str) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from pipeline.config import CorpusConfig, SplitConfig
 from pipeline.errors import DataError
-from pipeline.flaws import Flaw, find_flaws, look_at, refuse
+from pipeline.flaws import Flaw, Look, find_flaws, refuse
 from pipeline.layout import Layout
 from pipeline.splits import SPLITS, write_splits
 
@@ -39,7 +39,7 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout, *, is_strict: 
     skipped = {str(part): malformed.count for part, malformed in written.malformed.items()}
     sizes = {name: written.sizes[name] for name in SPLITS}
     (layout.prepared_dir / "summary.json").write_text(json.dumps({"skipped": skipped, **sizes}, indent=2), encoding="utf-8")
-    flaws = find_flaws(look_at({name: layout.prepared_dir / f"{name}.parquet" for name in SPLITS}))
+    flaws = find_flaws(Look({name: layout.prepared_dir / f"{name}.parquet" for name in SPLITS}))
     listed = [asdict(flaw) for flaw in flaws]
     layout.flaws_path.write_text(json.dumps(listed, indent=2, ensure_ascii=False), encoding="utf-8")
     _tell(layout.pipeline, flaws)
