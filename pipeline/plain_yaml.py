@@ -55,7 +55,7 @@ def _told() -> Iterator[None]:
         yield
     except OSError as error:
         raise YamlError(f"can not be read; {error.strerror}; fix: run in the project's folder") from error
-    except _Refused as error:
+    except _RefusedError as error:
         raise YamlError(str(error.problem), error.problem_mark.line + 1, error.problem_mark.column + 1) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark
@@ -65,7 +65,7 @@ def _told() -> Iterator[None]:
         raise YamlError(f"is not YAML; {str(error).splitlines()[0]}; fix: write it anew in UTF-8") from error
 
 
-class _Refused(MarkedYAMLError):  # type: ignore[misc]
+class _RefusedError(MarkedYAMLError):  # type: ignore[misc]
     def __init__(self, text: str, mark: Any) -> None:
         super().__init__(problem=text, problem_mark=mark)
 
@@ -77,7 +77,7 @@ class _PlainScanner(RoundTripScanner):  # type: ignore[misc]
     def fetch_flow_collection_start(self, token_class: Any, to_push: str) -> None:
         """Stop at brackets within brackets here: the scanner reads a line ahead, which costs the square of their number."""
         if len(self.flow_context) >= _DEEPEST:
-            raise _Refused(_TOO_DEEP, self.reader.get_mark())
+            raise _RefusedError(_TOO_DEEP, self.reader.get_mark())
         super().fetch_flow_collection_start(token_class, to_push)
 
 
@@ -94,19 +94,19 @@ class _PlainComposer(Composer):  # type: ignore[misc]
 
     def _demand_plain(self, event: Any, *, is_key: bool) -> None:
         if isinstance(event, AliasEvent):
-            raise _Refused(f"*{event.anchor} is an alias; none is followed; fix: write out what it stands for", event.start_mark)
+            raise _RefusedError(f"*{event.anchor} is an alias; none is followed; fix: write out what it stands for", event.start_mark)
         if getattr(event, "ctag", None) is not None:
-            raise _Refused(f"{event.ctag} is a tag; nothing is built of it; fix: leave it out", event.start_mark)
+            raise _RefusedError(f"{event.ctag} is a tag; nothing is built of it; fix: leave it out", event.start_mark)
         if self.depth >= _DEEPEST:
-            raise _Refused(_TOO_DEEP, event.start_mark)
+            raise _RefusedError(_TOO_DEEP, event.start_mark)
         self._num_nodes += 1
         if self._num_nodes > _MOST_NODES:
-            raise _Refused(f"is one value more than {_MOST_NODES:,}; settings are fewer; fix: shorten the file", event.start_mark)
+            raise _RefusedError(f"is one value more than {_MOST_NODES:,}; settings are fewer; fix: shorten the file", event.start_mark)
         if is_key and not isinstance(event, ScalarEvent):
-            raise _Refused("is a key that is no text; fix: give it a name", event.start_mark)
+            raise _RefusedError("is a key that is no text; fix: give it a name", event.start_mark)
         if isinstance(event, ScalarEvent) and not event.style and len(event.value) > _LONGEST:
             text = f"is a value of {len(event.value):,} characters; {_LONGEST:,} are read without quotes; fix: shorten it"
-            raise _Refused(text, event.start_mark)
+            raise _RefusedError(text, event.start_mark)
 
 
 class _PlainConstructor(RoundTripConstructor):  # type: ignore[misc]
@@ -115,4 +115,5 @@ class _PlainConstructor(RoundTripConstructor):  # type: ignore[misc]
         try:
             return super().construct_non_recursive_object(node, tag)
         except (ValueError, OverflowError) as error:
-            raise _Refused(f"{node.value[:40]!r} is no value; {error}; fix: mend it, or put it in quotes", node.start_mark) from error
+            text = f"{node.value[:40]!r} is no value; {error}; fix: mend it, or put it in quotes"
+            raise _RefusedError(text, node.start_mark) from error
