@@ -48,8 +48,8 @@ def check_catalogue(catalogue: Catalogue) -> Iterator[Complaint]:
         yield from check_places(at, corpus.source, {("splits", part): file for part, file in corpus.splits.items()})
         yield from _check_corpus(name, corpus)
     for name, vectors in catalogue.vectors.items():
-        files = {("file",): vectors.file} | ({} if vectors.index is None else {("index",): vectors.index})
-        yield from check_places(("vectors", name), vectors.source, files)
+        files = {"file": vectors.file} | ({} if vectors.index is None else {"index": vectors.index})
+        yield from check_places(("vectors", name), vectors.source, {(key,): file for key, file in files.items()})
         yield from _check_vectors(name, vectors)
 
 

@@ -65,7 +65,7 @@ def _told() -> Iterator[None]:
         raise YamlError(f"is not YAML; {str(error).splitlines()[0]}; fix: write it anew in UTF-8") from error
 
 
-class _RefusedError(MarkedYAMLError):  # type: ignore[misc]
+class _RefusedError(MarkedYAMLError):
     def __init__(self, text: str, mark: Any) -> None:
         super().__init__(problem=text, problem_mark=mark)
 
@@ -73,7 +73,7 @@ class _RefusedError(MarkedYAMLError):  # type: ignore[misc]
 _TOO_DEEP = f"is nested more than {_DEEPEST} deep; settings are not; fix: take levels out"
 
 
-class _PlainScanner(RoundTripScanner):  # type: ignore[misc]
+class _PlainScanner(RoundTripScanner):
     def fetch_flow_collection_start(self, token_class: Any, to_push: str) -> None:
         """Stop at brackets within brackets here: the scanner reads a line ahead, which costs the square of their number."""
         if len(self.flow_context) >= _DEEPEST:
@@ -81,7 +81,7 @@ class _PlainScanner(RoundTripScanner):  # type: ignore[misc]
         super().fetch_flow_collection_start(token_class, to_push)
 
 
-class _PlainComposer(Composer):  # type: ignore[misc]
+class _PlainComposer(Composer):
     def __init__(self, loader: Any = None) -> None:
         super().__init__(loader)
         self._num_nodes = 0
@@ -94,14 +94,18 @@ class _PlainComposer(Composer):  # type: ignore[misc]
 
     def _demand_plain(self, event: Any, *, is_key: bool) -> None:
         if isinstance(event, AliasEvent):
-            raise _RefusedError(f"*{event.anchor} is an alias; none is followed; fix: write out what it stands for", event.start_mark)
+            raise _RefusedError(
+                f"*{event.anchor} is an alias; none is followed; fix: write out what it stands for", event.start_mark
+            )
         if getattr(event, "ctag", None) is not None:
             raise _RefusedError(f"{event.ctag} is a tag; nothing is built of it; fix: leave it out", event.start_mark)
         if self.depth >= _DEEPEST:
             raise _RefusedError(_TOO_DEEP, event.start_mark)
         self._num_nodes += 1
         if self._num_nodes > _MOST_NODES:
-            raise _RefusedError(f"is one value more than {_MOST_NODES:,}; settings are fewer; fix: shorten the file", event.start_mark)
+            raise _RefusedError(
+                f"is one value more than {_MOST_NODES:,}; settings are fewer; fix: shorten the file", event.start_mark
+            )
         if is_key and not isinstance(event, ScalarEvent):
             raise _RefusedError("is a key that is no text; fix: give it a name", event.start_mark)
         if isinstance(event, ScalarEvent) and not event.style and len(event.value) > _LONGEST:
@@ -109,7 +113,7 @@ class _PlainComposer(Composer):  # type: ignore[misc]
             raise _RefusedError(text, event.start_mark)
 
 
-class _PlainConstructor(RoundTripConstructor):  # type: ignore[misc]
+class _PlainConstructor(RoundTripConstructor):
     def construct_non_recursive_object(self, node: Any, tag: Any = None) -> Any:
         """Say where it stands what looks like a date or a number and is none."""
         try:

@@ -112,7 +112,8 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "member", ["../../escaped.txt", "/etc/escaped.txt", "..\\..\\escaped.txt", "C:\\escaped.txt", "C:escaped.txt", "a/./b", "a//b"]
+    "member",
+    ["../../escaped.txt", "/etc/escaped.txt", "..\\..\\escaped.txt", "C:\\escaped.txt", "C:escaped.txt", "a/./b", "a//b"],
 )
 def test_a_name_that_leads_elsewhere_is_refused_though_the_archive_has_it(tmp_path, member):
     with pytest.raises(ParamsError, match="no path inside a wheel"):
