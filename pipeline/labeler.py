@@ -93,7 +93,7 @@ class Labeler:
         said = {MAIN: sizes.num_labels, **{name: sizes.targets[name].num_labels for name in config.heads}}
         if known != said or sizes.task not in ("tagging", "classification"):
             raise ValueError(f"labels are {known}, and {said} by what is said of the {sizes.task} model")
-        longest, side = self.meta["max_length"], self.meta["truncating"]
+        longest, side = self.meta["max_length"], self.meta.get("truncating")
         if side not in (None, "pre", "post") or not (longest is None or (isinstance(longest, int) and longest > 0)):
             raise ValueError(f"sequences are cut to {longest!r} steps, {side!r}")
 
