@@ -103,18 +103,19 @@ def _demand_fitting(config: ModelConfig, sizes: Sizes, tensors: Mapping[str, Ten
     Raises:
         ValueError: a table or a matrix would have more numbers than all weights together.
     """
-    num_there, widest = sum(tensor.numel() for tensor in tensors.values()), max(config.hidden)
+    num_there, last = sum(tensor.numel() for tensor in tensors.values()), config.hidden[-1]
+    per_label = min(last, config.dense or last)
     needed = {
         "num_words": sizes.num_words * config.word_size,
         "num_chars": sizes.num_chars * (config.char_size or 1) if config.char_hidden != 0 else 0,
-        "num_labels": sizes.num_labels * widest,
+        "num_labels": sizes.num_labels * per_label,
         "vector_size": sizes.vector_size * config.word_size,
         "word_size": config.word_size * config.hidden[0],
-        "hidden": widest * widest,
+        "hidden": max(config.hidden) ** 2,
         "char_hidden": (config.char_hidden or 0) * (config.char_size or 1) * (config.char_width or 1),
-        "dense": (config.dense or 0) * widest,
+        "dense": (config.dense or 0) * last,
         **{name: sizes.features[name] * size for name, size in config.features.items() if name in sizes.features},
-        **{name: sizes.targets[name].num_labels * widest for name in config.heads if name in sizes.targets},
+        **{name: sizes.targets[name].num_labels * per_label for name in config.heads if name in sizes.targets},
     }
     if config.char_encoder != "cnn":
         needed["char_hidden"] = max(needed["char_hidden"], (config.char_hidden or 0) ** 2)

@@ -8,6 +8,7 @@ would be a Python process more, of seconds of start-up, and one would hold up th
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
 from typing import Any
 
@@ -15,13 +16,14 @@ import ray
 from ray.actor import ActorHandle
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.torch.config import _set_torch_distributed_env_vars, _setup_torch_process_group, _TorchBackend
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.context import TrainRunContext
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
+from torch import distributed
 
 from pipeline.cluster import count_workers, is_on_loopback
 from pipeline.config import ScalingConfig as Scaling
@@ -103,20 +105,15 @@ class _LocalTorch(TorchConfig):  # type: ignore[misc]
 class _LocalBackend(_TorchBackend):  # type: ignore[misc]
     def on_start(self, worker_group: WorkerGroup, backend_config: _LocalTorch) -> None:
         worker_group.execute(_set_torch_distributed_env_vars)
-        meeting = f"file://{backend_config.folder}/meeting-{time.time_ns()}"
-        begun = [
-            worker_group.execute_single_async(
-                rank,
-                _setup_torch_process_group,
-                backend=backend_config.backend,
-                world_rank=rank,
-                world_size=len(worker_group),
-                init_method=meeting,
-                timeout_s=backend_config.timeout_s,
-            )
-            for rank in range(len(worker_group))
-        ]
-        ray.get(begun)
+        path = f"{backend_config.folder}/meeting-{time.time_ns()}"
+        further = (len(worker_group), path, backend_config.backend, backend_config.timeout_s)
+        ray.get([worker_group.execute_single_async(rank, _meet, rank, *further) for rank in range(len(worker_group))])
+
+
+def _meet(rank: int, num_workers: int, path: str, backend: str, timeout_seconds: int) -> None:
+    store = distributed.FileStore(path, num_workers)
+    timeout = timedelta(seconds=timeout_seconds)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=num_workers, timeout=timeout)
 
 
 class _Herald(UserCallback):  # type: ignore[misc]
