@@ -92,8 +92,8 @@ ui: setup  ## MLflow's pages on this machine
 serve: setup  ## answer texts over REST on this machine with a registered model: PIPELINE=topic
 	@echo "curl http://127.0.0.1:$(SERVE_PORT)/invocations -H 'Content-Type: application/json' -d '{\"inputs\": [\"A text.\"]}'"
 	MLFLOW_TRACKING_URI=$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db} MLFLOW_DISABLE_TELEMETRY=true \
-		UNROLL_REQUEST_CHARACTERS=1000000 mlflow models serve --model-uri models:/$(PIPELINE)@champion --env-manager local \
-		--host 127.0.0.1 --port $(SERVE_PORT)
+		MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false UNROLL_REQUEST_CHARACTERS=1000000 mlflow models serve \
+		--model-uri models:/$(PIPELINE)@champion --env-manager local --host 127.0.0.1 --port $(SERVE_PORT)
 
 schema: setup  ## write the JSON Schemas of params.yaml and corpora.yaml for editors
 	python -m pipeline.schema

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from pipeline.config import Format as Form
 from pipeline.environment import set_environment
 from pipeline.errors import ParamsError, UnrollError
 from pipeline.layout import Layout
+from pipeline.masking import mask, mask_logs
 from pipeline.params import load_config
 from pipeline.sweep_checks import check_sweep
 
@@ -324,6 +326,7 @@ def doctor() -> None:
 def main() -> None:
     """Run a command; what a person can mend ends in one message and its exit code."""
     set_environment()
+    mask_logs()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         app()
@@ -334,6 +337,9 @@ def main() -> None:
         if end.code == INTERRUPTED:
             print("interrupted; run it again to go on", file=sys.stderr)
         raise
+    except Exception:  # a bug, which keeps its traceback
+        print(mask(traceback.format_exc()), file=sys.stderr, end="")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pipeline.errors import IntegrityError
 from pipeline.failpoints import reach
 from pipeline.manifest import check_manifest, write_manifest
 from pipeline.storage import DiskStore, Store, join, open_store
+from pipeline.stored import read_object
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,12 @@ def load_checkpoint(folder: Path) -> Loaded:
         IntegrityError: a file is missing or is not what was written.
     """
     check_manifest(folder, fix="use another")
-    return load_file(folder / _TENSORS), json.loads((folder / _META).read_text(encoding="utf-8"))
+    path = folder / _TENSORS
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise IntegrityError(f"{path}: is no safetensors file, as all weights are; {error}; fix: do not trust it") from error
+    return tensors, read_object(folder / _META)
 
 
 def _save(store: Store, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], files: tuple[Path, ...] = ()) -> None:

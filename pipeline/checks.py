@@ -6,7 +6,6 @@ Names that lead elsewhere, options that do not go together, options that would d
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from models.config import MAIN, ModelConfig, Setting, find_clashes, find_idle
@@ -20,14 +19,7 @@ from pipeline.config import (
     PipelineConfig,
     VectorsConfig,
 )
-
-
-@dataclass(frozen=True)
-class Complaint:
-    """What is wrong with a key, which its path names; `text` goes on after it."""
-
-    keys: tuple[str, ...]
-    text: str
+from pipeline.places import Complaint, check_places, check_storage
 
 
 def did_you_mean(word: str, options: list[str]) -> str:
@@ -44,6 +36,7 @@ def check_params(config: Config, catalogue: Catalogue, tree: Any) -> Iterator[Co
         catalogue: what corpora.yaml says.
         tree: params.yaml as it was written, which shows what was set and what was left out.
     """
+    yield from check_storage(config.scaling)
     for name in config.pipelines:
         yield from _check_pipeline(name, config, catalogue, tree)
 
@@ -51,8 +44,12 @@ def check_params(config: Config, catalogue: Catalogue, tree: Any) -> Iterator[Co
 def check_catalogue(catalogue: Catalogue) -> Iterator[Complaint]:
     """Check corpora.yaml."""
     for name, corpus in catalogue.corpora.items():
+        at = ("corpora", name)
+        yield from check_places(at, corpus.source, {("splits", part): file for part, file in corpus.splits.items()})
         yield from _check_corpus(name, corpus)
     for name, vectors in catalogue.vectors.items():
+        files = {"file": vectors.file} | ({} if vectors.index is None else {"index": vectors.index})
+        yield from check_places(("vectors", name), vectors.source, {(key,): file for key, file in files.items()})
         yield from _check_vectors(name, vectors)
 
 

@@ -146,6 +146,11 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def is_on_loopback() -> bool:
+    """Say whether all nodes of the cluster that is joined are on this machine, where nobody else reaches them."""
+    return all(node["NodeManagerAddress"].startswith("127.") for node in ray.nodes() if node["Alive"])
+
+
 def find_problems(nodes: list[Node], storage: str) -> list[str]:
     """Say what of the nodes would keep a training from running, each with its remedy."""
     ours = _versions()

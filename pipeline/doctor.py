@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipeline.environment import is_private
 from pipeline.errors import InfrastructureError, ParamsError
+from pipeline.masking import mask
 from pipeline.params import load_config
 
 _PACKAGES = ("torch", "ray", "mlflow", "dvc", "polars", "optuna", "numpy")
@@ -27,7 +28,7 @@ def run() -> bool:
     for name, look in CHECKS.items():
         found, is_well = look()
         all_well &= is_well
-        table.add_row(name, found, "ok" if is_well else "look here")
+        table.add_row(name, mask(found), "ok" if is_well else "look here")
     Console().print(table)
     return all_well
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipeline.errors import IntegrityError
 from pipeline.examples import Examples, FormTable, Rows
 from pipeline.plans import plan_batches
 from pipeline.vocab import Vocab
@@ -190,8 +191,13 @@ def _open(graph: Path | bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = str(graph) if isinstance(graph, Path) else graph
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    if not isinstance(graph, Path):
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own kinds have no other parent; a graph that reads files outside its folder is among them
+        reason = " ".join(str(error).split())
+        raise IntegrityError(f"{graph}: is no graph that can be run; {reason}; fix: do not trust it") from error
 
 
 def _num_threads() -> int:

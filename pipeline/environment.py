@@ -1,6 +1,7 @@
 """What Ray, MLflow and the C library read from the environment as they start; whoever starts a process sets it before."""
 
 import os
+import sys
 
 MLFLOW = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -37,8 +38,10 @@ be made anew, which costs a recurrent layer up to a third of its time. torch ask
 far apart are then found in less time."""
 
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Has Ray listen on this machine's loopback alone, as it does by itself on other systems than Linux."""
+_LO = "lo" if sys.platform == "linux" else "lo0"
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": _LO, "NCCL_SOCKET_IFNAME": _LO}
+"""Has Ray listen on this machine's loopback alone, as it does by itself on other systems than Linux, and what carries gradients,
+which takes the address that the machine's name leads to."""
 CLUSTER = {"RAY_AUTH_MODE": "token", "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "1"}
 """A cluster is met with its token, which a machine's own Ray makes itself, and may take machines away with a warning."""
 

@@ -1,10 +1,15 @@
 """The ways a command may end, each with its exit code. Whoever raises one says where, what, why and how to mend it."""
 
+from pipeline.masking import mask
+
 
 class UnrollError(Exception):
-    """What a person can mend; its text is shown without a traceback."""
+    """What a person can mend; its text is shown without a traceback, and holds no secret wherever it goes."""
 
     exit_code = 1
+
+    def __init__(self, text: object) -> None:
+        super().__init__(mask(str(text)))
 
 
 class ParamsError(UnrollError):

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.stored import open_array
+
 Rows = NDArray[np.int64]
 """Numbers of sequences in a split, or where each begins."""
 
@@ -44,11 +46,6 @@ class ArrayFile:
         self._file.flush()
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    """Map a file into memory, as a plain array: each part taken of a `numpy.memmap` costs microseconds more."""
-    return np.load(path, mmap_mode="r").view(np.ndarray)
-
-
 @dataclass(frozen=True)
 class FormTable:
     """Distinct word forms.
@@ -68,7 +65,7 @@ class FormTable:
     @classmethod
     def open(cls, folder: Path) -> "FormTable":
         """Map the arrays of a folder into memory."""
-        return cls(*(_mapped(folder / f"{item.name}.npy") for item in fields(cls)))
+        return cls(*(open_array(folder / f"{item.name}.npy") for item in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -98,15 +95,15 @@ class Examples:
         """Map one split of an encoded corpus into memory."""
         folder = encoded_dir / split
         arrays: dict[str, Any] = {
-            name: _mapped(folder / f"{name}.npy") if (folder / f"{name}.npy").exists() else None
+            name: open_array(folder / f"{name}.npy") if (folder / f"{name}.npy").exists() else None
             for name in ("labels", "tokens", "values")
         }
         forms = FormTable.open(encoded_dir / "forms") if arrays["tokens"] is not None else None
         further: dict[str, Any] = {
-            kind: {path.stem: _mapped(path) for path in sorted((folder / kind).glob("*.npy"))}
+            kind: {path.stem: open_array(path) for path in sorted((folder / kind).glob("*.npy"))}
             for kind in ("per_token", "per_sequence")
         }
-        return cls(offsets=np.load(folder / "offsets.npy"), forms=forms, **arrays, **further)
+        return cls(offsets=np.array(open_array(folder / "offsets.npy")), forms=forms, **arrays, **further)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

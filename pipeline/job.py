@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.config import ModelConfig
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.errors import ParamsError
@@ -20,6 +18,7 @@ from pipeline.layout import Layout
 from pipeline.manifest import check_manifest
 from pipeline.spans import BioLabels
 from pipeline.storage import join
+from pipeline.stored import open_array
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def check_fit(model: ModelConfig, train: TrainConfig, layout: Layout) -> None:
     """
     where = f"params.yaml: pipelines.{layout.pipeline}"
     vectors_path = layout.encoded_dir / "vectors.npy"
-    width = np.load(vectors_path, mmap_mode="r").shape[1] if vectors_path.exists() else None
+    width = open_array(vectors_path).shape[1] if vectors_path.exists() else None
     if width is not None and model.word_size not in (0, width):
         raise ParamsError(
             f"{where}.model.word_size is {model.word_size}; the vectors have {width} numbers; fix: set it to {width}"

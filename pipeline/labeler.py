@@ -22,6 +22,7 @@ from pipeline.engines import NETWORK, Engine, EngineName, Forms, open_engine
 from pipeline.errors import DataError
 from pipeline.examples import Examples, Rows
 from pipeline.manifest import check_manifest
+from pipeline.stored import read_object, understanding
 from pipeline.vocab import Vocab
 from pipeline.words import Words, read_words, tokenize
 
@@ -74,12 +75,27 @@ class Labeler:
             ValueError: the network can not be run by this engine.
         """
         if NETWORK in check_manifest(folder):
-            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            return cls(Vocab.load(folder / "vocab.json"), meta, open_engine(folder, engine))
-        from pipeline.trained import Trained
+            meta, vocab = read_object(folder / "meta.json"), Vocab.load(folder / "vocab.json")
+            labeler = cls(vocab, meta, open_engine(folder, engine))
+        else:
+            from pipeline.trained import Trained
 
-        trained = Trained.load(folder)
-        return cls(trained.vocab, trained.meta, trained.engine(engine))
+            trained = Trained.load(folder)
+            labeler = cls(trained.vocab, trained.meta, trained.engine(engine))
+        with understanding(folder):
+            labeler.demand_whole()
+        return labeler
+
+    def demand_whole(self) -> None:
+        """Read all of `meta` that answers hang on; raises whatever code does that meets something else."""
+        sizes, config = self.sizes, self.config
+        known = {MAIN: len(self.vocab.labels), **{name: len(self.vocab.column_labels(name)) for name in config.heads}}
+        said = {MAIN: sizes.num_labels, **{name: sizes.targets[name].num_labels for name in config.heads}}
+        if known != said or sizes.task not in ("tagging", "classification"):
+            raise ValueError(f"labels are {known}, and {said} by what is said of the {sizes.task} model")
+        longest, side = self.meta["max_length"], self.meta.get("truncating")
+        if side not in (None, "pre", "post") or not (longest is None or (isinstance(longest, int) and longest > 0)):
+            raise ValueError(f"sequences are cut to {longest!r} steps, {side!r}")
 
     @cached_property
     def config(self) -> ModelConfig:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline import commits, registry, tracking
 from pipeline.config import Catalogue
+from pipeline.masking import mask
 from pipeline.origin import FOLDERS, WEIGHTS
 
 LOCK_FILE = Path("dvc.lock")
@@ -61,7 +62,7 @@ def draw(version: tracking.Version, catalogue: Catalogue, lock_path: Path) -> Tr
 
 
 def _add(tree: Tree, what: str, text: str | None, prefix: str = "") -> Tree:
-    return tree.add(f"{what}: {escape(prefix + text) if text else 'not noted'}")
+    return tree.add(f"{what}: {escape(prefix + mask(text)) if text else 'not noted'}")
 
 
 def _about_commit(commit: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.digest import file_sha256
 from pipeline.errors import IntegrityError
+from pipeline.stored import read_object
 
 MANIFEST = "manifest.json"
 
@@ -27,13 +28,7 @@ def check_manifest(folder: Path, fix: str = "use another") -> dict[str, str]:
     Raises:
         IntegrityError: a file is missing, altered or in excess; naming it and both hashes.
     """
-    path = folder / MANIFEST
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(written, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}:1:1: can not be read; {error}; fix: {fix}") from error
+    written = read_object(folder / MANIFEST, fix)
     found = _hash_files(folder)
     for name in sorted(written.keys() | found.keys()):
         is_now, was = found.get(name, "nothing"), written.get(name, "nothing")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 _PIECE = 1 << 20
@@ -58,7 +59,7 @@ def renumber(path: Path, ids: NDArray[np.int32], missing: int) -> None:
         missing: of 0.
     """
     table = np.concatenate([np.array([missing], np.int32), ids])
-    numbers = np.load(path, mmap_mode="r+")
+    numbers = open_memmap(path, mode="r+")
     for first in range(0, len(numbers), _PIECE):
         piece = numbers[first : first + _PIECE]
         np.take(table, piece, out=piece, mode="clip")

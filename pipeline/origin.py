@@ -15,6 +15,7 @@ from pipeline.config import CorpusConfig, PipelineConfig
 from pipeline.digest import file_sha256
 from pipeline.layout import Layout
 from pipeline.manifest import check_manifest
+from pipeline.masking import mask
 from pipeline.tracking import git_commit
 
 WEIGHTS = "sha256_weights"
@@ -44,7 +45,7 @@ def origin_tags(
     tags = {
         "git_commit": git_commit(),
         "corpus": corpus_name,
-        "corpus_source": json.dumps(asdict(corpus.source)),
+        "corpus_source": mask(json.dumps(asdict(corpus.source))),
         "params": json.dumps(sections),
         "environment": json.dumps(environment()),
         WEIGHTS: weights_sha256(layout.model_dir),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PARAMS_FILE = Path("params.yaml")
 CORPORA_FILE = Path("corpora.yaml")
+_SHOWN = 200
+"""Characters of a wrong value that are shown."""
 _Root = TypeVar("_Root")
 
 
@@ -54,21 +56,13 @@ def load_config(params_path: Path = PARAMS_FILE, corpora_path: Path = CORPORA_FI
 
 def _load(path: Path, root: type[_Root], problems: list[Problem]) -> tuple[_Root | None, Any]:
     from pydantic import TypeAdapter, ValidationError
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    from pipeline.plain_yaml import YamlError, read_yaml
 
     try:
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.append(Problem(path, 1, 1, f"can not be read; {error.strerror}; fix: run in the project's folder"))
-        return None, None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        problems.append(Problem(path, line, column, f"is not YAML; {str(error.problem).splitlines()[0]}; fix: mend the line"))
-        return None, None
-    except (YAMLError, UnicodeDecodeError) as error:
-        problems.append(Problem(path, 1, 1, f"is not YAML; {str(error).splitlines()[0]}; fix: write it anew in UTF-8"))
+        tree = read_yaml(path)
+    except YamlError as error:
+        problems.append(Problem(path, error.line, error.column, str(error)))
         return None, None
     try:
         return TypeAdapter(root).validate_json(json.dumps(tree, default=str), strict=True), tree
@@ -92,9 +86,14 @@ def _explain(error: "ValidationError", tree: Any, path: Path, root: type) -> lis
             text = f"{name} is missing; fix: add it"
         else:
             reason = item["msg"].removeprefix("Input ").removeprefix("Value error, ")
-            text = f"{name} is {item['input']!r}; it {reason}; fix: change the value"
+            text = f"{name} is {_shown(item['input'])}; it {reason}; fix: change the value"
         found.setdefault(keys, Problem(path, line, column, text))
     return sorted(found.values(), key=lambda problem: (problem.line, problem.column))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 _BRANCHES = {"UrlSource": "url", "WheelSource": "wheel", "PathSource": "path"}

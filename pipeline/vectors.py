@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import polars as pl
-from numpy.lib.format import open_memmap
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import DataError, ParamsError
+from pipeline.stored import open_array
 
 _HEADER = re.compile(rb"(\d{1,18}) ([1-9]\d{0,8})[ \t\r]*\n")
 _MENDING = "fix: check `format` or fetch it again"
@@ -79,10 +78,7 @@ def _read_npy(folder: Path, file: str, index: str | None) -> VectorTable:
     if index is None:
         raise ParamsError(f"corpora.yaml: {file} has no `index`; an npy holds no words; fix: name the .parquet that lists them")
     path, index_path = _existing(folder / file), _existing(folder / index)
-    try:
-        matrix = open_memmap(path, mode="r")  # unlike np.load, it has no way to unpickle
-    except (ValueError, TokenError) as error:
-        raise DataError(f"{path}: is no .npy of numbers; {error}; {_MENDING}") from error
+    matrix = open_array(path)
     if matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
         raise DataError(f"{path}: is {matrix.dtype} of shape {matrix.shape}; rows of numbers are read; {_MENDING}")
     try:

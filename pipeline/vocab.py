@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.config import IGNORED, NUM_RESERVED, UNKNOWN_ID
 from pipeline.config import EncodeConfig
 from pipeline.examples import FormTable
+from pipeline.stored import read_object, understanding
 
 RESERVED = ("<pad>", "<unk>")
 """Rows 0 and 1 of the word table and of the character table."""
@@ -68,10 +69,19 @@ class Vocab:
 
     @classmethod
     def load(cls, path: Path) -> "Vocab":
-        """Read what `save` wrote."""
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        """Read what `save` wrote.
+
+        Raises:
+            IntegrityError: it is something else.
+        """
+        stored = read_object(path)
         fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-        return cls(**fields)
+        with understanding(path):
+            vocab = cls(**fields)
+            for texts in (vocab.words, vocab.chars, vocab.labels, *vocab.contractions.values(), *vocab.columns.values()):
+                "".join(texts)  # which takes nothing but texts
+            _ = vocab._char_ids
+        return vocab
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -3,7 +3,6 @@
 The first process saves checkpoints and tells how it goes.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +22,12 @@ from pipeline.examples import Examples
 from pipeline.job import FINAL, Job
 from pipeline.loop import DTYPES, Training, fit
 from pipeline.manifest import check_manifest
+from pipeline.masking import mask
 from pipeline.messages import Channel, Emit, EpochResult, Notice, StepResult
 from pipeline.plans import plan_epoch
 from pipeline.spans import BioLabels
 from pipeline.storage import open_store, reading
+from pipeline.stored import open_array, read_object
 from pipeline.vocab import Vocab
 from pipeline.world import World
 
@@ -152,7 +153,7 @@ def _now_and_then(must_stop: Callable[[], bool], seconds: float = 0.1) -> Callab
 def _describe(job: Job, training: Training) -> dict[str, Any]:
     """Give what stands beside the weights of a finished training."""
     with reading(job.encoded) as folder:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_object(folder / "summary.json")
     return {
         **job.params,
         "sizes": asdict(training.network.sizes),
@@ -174,9 +175,9 @@ def open_training(job: Job, device: torch.device) -> tuple[Training, Examples, E
     with reading(job.encoded) as folder:  # what is mapped into memory stays readable where the folder goes
         if job.encoded != str(job.encoded_dir):  # that one was checked where the training was started
             check_manifest(folder, fix="remove it from the storage, and it is laid there anew")
-        sizes = Sizes.load(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["sizes"])
+        sizes = Sizes.load(read_object(folder / "summary.json")["sizes"])
         vectors_path = folder / "vectors.npy"
-        vectors = torch.from_numpy(np.load(vectors_path)) if vectors_path.exists() and job.model.word_size else None
+        vectors = torch.from_numpy(np.array(open_array(vectors_path))) if vectors_path.exists() and job.model.word_size else None
         train, val = (Examples.open(folder, split) for split in ("train", "val"))
         bio = BioLabels.of(Vocab.load(folder / "vocab.json").labels) if sizes.task == "tagging" else None
     network = build_network(job.model, sizes, job.train.seed, vectors)
@@ -220,7 +221,7 @@ class _Relay(logging.Handler):
         self._emit = emit
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._emit(Notice(record.getMessage()))
+        self._emit(Notice(mask(record.getMessage())))
 
 
 def ray_worker(config: dict[str, Any]) -> UnrollError | None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.errors import DataError, ParamsError
+from pipeline.errors import DataError, IntegrityError, ParamsError
 from pipeline.vectors import VECTOR_READERS
 
 WORDS = ("the", "naïve", "日本", "42", "-")
@@ -196,10 +196,10 @@ class _Bomb:
 def test_no_pickle_is_opened(tmp_path):
     open_npy(tmp_path)
     np.save(tmp_path / "v.npy", np.array([[_Bomb()]] * 5, object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"v\.npy"):
+    with pytest.raises(IntegrityError, match=r"v\.npy: is no \.npy of numbers"):
         VECTOR_READERS["npy"](tmp_path, "v.npy", "v.parquet")
     (tmp_path / "v.npy").write_bytes(pickle.dumps(_Bomb()))
-    with pytest.raises(DataError, match=r"v\.npy: is no \.npy of numbers"):
+    with pytest.raises(IntegrityError, match=r"v\.npy: is no \.npy of numbers"):
         VECTOR_READERS["npy"](tmp_path, "v.npy", "v.parquet")
 
 
@@ -220,7 +220,7 @@ def test_a_broken_head_of_an_npy_is_refused(tmp_path):
     open_npy(tmp_path)
     whole = (tmp_path / "v.npy").read_bytes()
     (tmp_path / "v.npy").write_bytes(whole.replace(b"}", b"(", 1))
-    with pytest.raises(DataError, match=r"v\.npy: is no \.npy of numbers"):
+    with pytest.raises(IntegrityError, match=r"v\.npy: is no \.npy of numbers"):
         VECTOR_READERS["npy"](tmp_path, "v.npy", "v.parquet")
 
 
