@@ -6,6 +6,7 @@ of rows, and the same text never stands on both sides of it.
 
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,6 +18,8 @@ from pipeline.config import CorpusConfig, Part, SplitConfig
 from pipeline.corpora import READERS
 from pipeline.errors import DataError
 from pipeline.layout import Layout
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 # Small enough that few examples wait in memory for the rest of their group.
@@ -43,7 +46,7 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout) -> None:
             path = layout.prepared_dir / f"{name}.parquet"
             raise DataError(f"{path}:1:1: has no examples; {len(readings)} files were read; fix: change `split` in params.yaml")
         summary[name] = found[name]
-        print(f"{layout.pipeline}: {name}: " + ", ".join(f"{count:,} {what}" for what, count in found[name].items()))
+        logger.info("%s: %s: %s", layout.pipeline, name, ", ".join(f"{count:,} {what}" for what, count in found[name].items()))
     (layout.prepared_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
 
 
