@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ from pipeline.errors import ParamsError, UnrollError
 from pipeline.layout import Layout
 from pipeline.params import load_config, read_params
 from pipeline.sweep_checks import check_sweep
+
+if TYPE_CHECKING:
+    from pipeline.scratch import Work
 
 INTERRUPTED = 130
 
@@ -135,6 +138,55 @@ def register(pipeline: Name, settings: Settings = None) -> None:
     from pipeline import register as stage
 
     stage.run(corpus, params.register, layout, corpus_name=params.corpus, params=params)
+
+
+@app.command()
+def run(
+    pipeline: Name,
+    fast_dev_run: Annotated[bool, typer.Option("--fast-dev-run", help="One batch through every stage, register too.")] = False,
+    overfit_one_batch: Annotated[
+        bool, typer.Option("--overfit-one-batch", help="Only train on one batch: can the network learn it by heart?")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would run, about how long, and how much memory it needs.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Examples of each split, at most.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of --overfit-one-batch, at most.")] = 500,
+    track: Annotated[bool, typer.Option("--track", help="Track the run in the real MLflow store.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Run the stages up to evaluate without DVC, in .unroll/run. Example: `unroll run -p pos --limit 500`"""
+    chosen = {"--fast-dev-run": fast_dev_run, "--overfit-one-batch": overfit_one_batch, "--dry-run": dry_run}
+    ways = [name for name, is_asked in chosen.items() if is_asked]
+    if len(ways) > 1 or (ways and track) or (fast_dev_run and limit):
+        wrong = [*ways, *(["--track"] if track else []), *(["--limit"] if limit else [])]
+        raise ParamsError(f"{' '.join(wrong)}: can not be had together; fix: give one of them")
+    config, catalogue, params, _, _ = _pipeline(pipeline, settings)
+    from pipeline.scratch import Work, use_own_store
+
+    work = replace(Work.of(pipeline, params, config.scaling, catalogue), num_examples=limit)
+    if not track and not dry_run:
+        use_own_store(work)
+    _run_way(ways[0] if ways else "", work, steps)
+
+
+def _run_way(way: str, work: "Work", steps: int) -> None:
+    if way == "--overfit-one-batch":
+        from pipeline import overfit
+
+        overfit.run(work, steps)
+    elif way == "--dry-run":
+        from pipeline import forecast
+
+        forecast.run(work)
+    elif way == "--fast-dev-run":
+        from pipeline.run import run_fast
+
+        run_fast(work)
+    else:
+        from pipeline import run as stages
+
+        stages.run(work)
 
 
 @app.command()

@@ -18,7 +18,6 @@ from pipeline.finals import Verdict
 from pipeline.space import EPOCHS, Chosen
 from pipeline.trials import Trial
 
-
 logger = logging.getLogger(__name__)
 
 
