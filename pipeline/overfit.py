@@ -13,7 +13,7 @@ import torch
 from models.config import ModelConfig
 from pipeline.config import TrainConfig
 from pipeline.errors import ParamsError
-from pipeline.examples import Examples, Rows
+from pipeline.examples import Examples
 from pipeline.job import make_job
 from pipeline.loop import fit
 from pipeline.messages import EpochResult
@@ -63,7 +63,8 @@ def run(work: Work, num_steps: int) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training, examples, _, bio = open_training(job, device)
     batch = examples.take(plan_epoch(examples.lengths, train.batch_tokens, train.seed, 0, train.batch_sequences)[0])
-    told = f"{work.layout.pipeline}: one batch of {len(batch)} sequences, {int(batch.offsets[-1]):,} steps"
+    unit = "words" if batch.tokens is not None else "rows of numbers"
+    told = f"{work.layout.pipeline}: one batch of {len(batch)} sequences, {int(batch.offsets[-1]):,} {unit}"
     logger.info("%s, is to be learnt by heart, without dropout", told)
     memory = Memory(0, float("inf"), 0.0)
     for result in fit(training, batch, batch, bio, device):
@@ -136,5 +137,5 @@ def contradictions(examples: Examples) -> list[tuple[int, int]]:
 
 def _labels(examples: Examples, number: int, bounds: tuple[int, int]) -> bytes:
     assert examples.labels is not None
-    labels: Rows = examples.labels[slice(*bounds)] if examples.is_tagging else examples.labels[number : number + 1]
+    labels = examples.labels[slice(*bounds)] if examples.is_tagging else examples.labels[number : number + 1]
     return labels.tobytes()

@@ -170,9 +170,9 @@ def _position(tree: Any, keys: tuple[Any, ...]) -> tuple[int, int]:
         try:
             at = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
             node = node[key]
-        except (KeyError, IndexError, AttributeError, TypeError):
+            line, column = at[0] + 1, at[1] + 1
+        except (KeyError, IndexError, AttributeError, TypeError):  # not there, or set on the command line
             break
-        line, column = at[0] + 1, at[1] + 1
     return line, column
 
 

@@ -49,7 +49,7 @@ def plot_step(times: StepTimes, title: str, path: Path) -> None:
         above, below = figure.subplots(2, 1, height_ratios=[1.1, max(1.0, 0.28 * len(times.operators))])
         figure.subplots_adjust(hspace=0.5)
         _draw_parts(above, times)
-        above.set_title(title, pad=30)
+        above.set_title(title, pad=46)
         _draw_operators(below, times)
 
 
@@ -65,7 +65,7 @@ def _draw_parts(axes: "Axes", times: StepTimes) -> None:
     axes.set_yticks([])
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0, handlelength=1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0, handlelength=1)
 
 
 def _draw_operators(axes: "Axes", times: StepTimes) -> None:
