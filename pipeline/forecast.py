@@ -122,7 +122,8 @@ def _look_at_training(work: Work, summary: dict[str, dict[str, int]], sizes: Siz
     needed = estimate_bytes(job, sizes, train)
     epoch = pace.num_steps * pace.step_seconds + summary["val"]["examples"] * pace.example_seconds
     speed = float(train.offsets[-1]) / (pace.num_steps * pace.step_seconds)
-    what = f"{num_workers} workers, at most {job.train.epochs} epochs of {pace.num_steps:,} steps, {speed:,.0f} words/s"
+    workers = "1 worker" if num_workers == 1 else f"{num_workers} workers"
+    what = f"{workers}, at most {job.train.epochs} epochs of {pace.num_steps:,} steps, {speed:,.0f} words/s"
     memory = f"{num_workers} x {needed / 1e9:.1f} GB" + (", more than is free" if num_workers * needed > free_bytes() else "")
     test = summary["test"]["examples"]
     evaluated = _START_SECONDS["evaluate"] + 2 * test * num_workers * pace.example_seconds  # once more in whole numbers
