@@ -1,5 +1,6 @@
 """What a person sees of a sweep in the terminal: trials under way, how each ended and how long the rest takes; then tables."""
 
+import logging
 import statistics
 import sys
 import time
@@ -16,6 +17,8 @@ from rich.table import Column, Table
 from pipeline.finals import Verdict
 from pipeline.space import EPOCHS, Chosen
 from pipeline.trials import Trial
+
+logger = logging.getLogger(__name__)
 
 
 class Board:
@@ -66,7 +69,7 @@ class Board:
         score = "no score" if trial.best is None else f"best {trial.best:.4f}"
         text = f"{self._kind} {trial.number} {trial.state} after {len(trial.scores)} epochs, {score}: {told(trial.chosen)}"
         text += f"; {self._left()}" + (f"\n  {trial.problem.splitlines()[-1]}" if trial.problem else "")
-        self._console.print(text, soft_wrap=True)
+        logger.info("%s", text)
 
     def _left(self) -> str:
         text = f"{self._num_ended} of {self._num_trials} ended"

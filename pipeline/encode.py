@@ -6,6 +6,7 @@ characters; numeric corpora have `values` in place of `tokens`.
 """
 
 import json
+import logging
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from pipeline.reading import SEQUENCE_COLUMN, TOKEN_COLUMN
 from pipeline.vectors import VECTOR_READERS, VectorTable
 from pipeline.vocab import CAPITALISATIONS, RESERVED, Vocab, ranked_values
 from pipeline.words import count_units, find_contractions
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 _FOLDERS = {TOKEN_COLUMN: "per_token", SEQUENCE_COLUMN: "per_sequence"}
@@ -64,15 +67,16 @@ def run(corpus: CorpusConfig, config: EncodeConfig, vectors: VectorsConfig | Non
     (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     write_manifest(out_dir)
     counted = {"words": vocab.words, "contractions": vocab.contractions, "characters": vocab.chars, "labels": vocab.labels}
-    print(f"{layout.pipeline}: " + ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items() if entries))
+    told = ", ".join(f"{len(entries):,} {what}" for what, entries in counted.items() if entries)
+    logger.info("%s: %s", layout.pipeline, told)
     shares = {"unknown words": unknown, "words with a vector": coverage, "steps cut off": lost if max_length else None}
-    _print_shares(layout.pipeline, shares)
+    _tell_shares(layout.pipeline, shares)
 
 
-def _print_shares(pipeline: str, known: dict[str, dict[str, float] | None]) -> None:
+def _tell_shares(pipeline: str, known: dict[str, dict[str, float] | None]) -> None:
     for what, shares in known.items():
         if shares is not None:
-            print(f"{pipeline}: {what}: " + ", ".join(f"{split} {share:.1%}" for split, share in shares.items()))
+            logger.info("%s: %s: %s", pipeline, what, ", ".join(f"{split} {share:.1%}" for split, share in shares.items()))
 
 
 def _unknown_share(forms: pl.DataFrame, counts: pl.DataFrame) -> float:

@@ -131,6 +131,20 @@ class Examples:
         )
         return replace(self, forms=forms)
 
+    def take(self, rows: Rows) -> "Examples":
+        """Give some of the sequences, in this order."""
+        lengths = self.lengths[rows]
+        steps = np.concatenate([np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows])
+        parts: dict[str, Any] = {"labels": self.labels[steps if self.is_tagging else rows] if self.labels is not None else None}
+        parts |= {name: array[steps] for name in ("tokens", "values") if (array := getattr(self, name)) is not None}
+        return replace(
+            self,
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            per_token={name: ids[steps] for name, ids in self.per_token.items()},
+            per_sequence={name: ids[rows] for name, ids in self.per_sequence.items()},
+            **parts,
+        )
+
     @property
     def is_tagging(self) -> bool:
         """Whether there is a label per step, not per sequence."""

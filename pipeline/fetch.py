@@ -1,10 +1,13 @@
 """catalogue -> raw: a corpus's files, and those of its pre-trained vectors, as they came."""
 
+import logging
 import shutil
 
 from pipeline.config import CorpusConfig, VectorsConfig
 from pipeline.layout import Layout
 from pipeline.sources import fetch_source
+
+logger = logging.getLogger(__name__)
 
 
 def run(name: str, corpus: CorpusConfig, layout: Layout, vectors: tuple[str, VectorsConfig] | None) -> None:
@@ -22,4 +25,5 @@ def run(name: str, corpus: CorpusConfig, layout: Layout, vectors: tuple[str, Vec
         vectors_name, entry = vectors
         fetch_source(entry.source, vectors_name, layout.raw_dir / "vectors")
     sizes = {path.name: path.stat().st_size for path in sorted(layout.raw_dir.rglob("*")) if path.is_file()}
-    print(f"{layout.pipeline}: {name}: " + ", ".join(f"{file} {size / 1e6:.1f} MB" for file, size in sizes.items()))
+    told = ", ".join(f"{file} {size / 1e6:.1f} MB" for file, size in sizes.items())
+    logger.info("%s: %s: %s", layout.pipeline, name, told)

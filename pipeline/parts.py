@@ -6,9 +6,9 @@ disk, how far the input was read for it, and whose work it is. What lies beyond 
 
 import fcntl
 import json
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +20,8 @@ import polars as pl
 from pipeline.errors import InfrastructureError
 from pipeline.failpoints import reach
 from pipeline.inputs import FormatName, Place
+
+logger = logging.getLogger(__name__)
 
 _STATE = "state.json"
 _ROWS_PER_GROUP = 65_536
@@ -207,7 +209,7 @@ class Output:
         if is_there and not names:
             return state
         why = f"not the same {', '.join(names)} as in the run before" if names else "what was written is gone"
-        print(f"{self.path}: begins anew: {why}", file=sys.stderr)
+        logger.warning("%s: begins anew: %s", self.path, why)
         path.unlink()  # before a part of this work takes the place of one that the state speaks of
         _flush(self._folder)
         return self._new

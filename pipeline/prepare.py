@@ -10,7 +10,7 @@ from pipeline.flaws import Flaw, Look, find_flaws, refuse
 from pipeline.layout import Layout
 from pipeline.splits import SPLITS, write_splits
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout, *, is_strict: bool = False) -> None:
@@ -31,11 +31,13 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout, *, is_strict: 
             path = layout.prepared_dir / f"{name}.parquet"
             text = f"has no examples; {len(corpus.splits)} files were read; fix: change `split` in params.yaml"
             raise DataError(f"{path}:1:1: {text}")
-        print(f"{layout.pipeline}: {name}: " + ", ".join(f"{count:,} {what}" for what, count in written.sizes[name].items()))
+        logger.info(
+            "%s: %s: %s", layout.pipeline, name, ", ".join(f"{count:,} {what}" for what, count in written.sizes[name].items())
+        )
     for malformed in written.malformed.values():
         if malformed.count:
             first = malformed.problems[0].at(malformed.path)
-            _log.warning("%d malformed examples left out; the first: %s", malformed.count, first)
+            logger.warning("%d malformed examples left out; the first: %s", malformed.count, first)
     skipped = {str(part): malformed.count for part, malformed in written.malformed.items()}
     sizes = {name: written.sizes[name] for name in SPLITS}
     (layout.prepared_dir / "summary.json").write_text(json.dumps({"skipped": skipped, **sizes}, indent=2), encoding="utf-8")
@@ -48,6 +50,6 @@ def run(corpus: CorpusConfig, split: SplitConfig, layout: Layout, *, is_strict: 
 
 def _tell(pipeline: str, flaws: list[Flaw]) -> None:
     for flaw in flaws:
-        print(f"{pipeline}: {flaw}")
+        logger.info("%s: %s", pipeline, flaw)
     if flaws:
-        print(f"{pipeline}: `unroll check` shows where; `--strict` refuses such data")
+        logger.info("%s: `unroll check` shows where; `--strict` refuses such data", pipeline)

@@ -1,5 +1,6 @@
-"""What a person sees while a network trains: a moving bar in a terminal, plain lines in a log."""
+"""What a person sees while a network trains: a moving bar in a terminal, above it, or alone, the lines of a log."""
 
+import logging
 import sys
 from types import TracebackType
 
@@ -7,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pipeline.messages import EpochResult, Notice, StepResult, Trouble
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingDisplay:
@@ -42,8 +45,8 @@ class TrainingDisplay:
         self._bar.stop()
 
     def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(line)
+        """Log a line, which a terminal shows above the bar."""
+        logger.info("%s", line)
 
     def on_step(self, result: StepResult) -> None:
         """Move the bar."""
@@ -54,9 +57,14 @@ class TrainingDisplay:
             completed=(result.epoch - 1) * result.num_steps + result.step,
             speed=f"{result.tokens_per_second:,.0f} words/s",
         )
+        logger.debug(
+            "%s: epoch %d of %d, step %d of %d, loss %.4f, %s words/s",
+            *(self._title, result.epoch, self._num_epochs, result.step, result.num_steps, result.loss),
+            f"{result.tokens_per_second:,.0f}",
+        )
 
     def on_epoch(self, result: EpochResult) -> None:
-        """Print an epoch's line."""
+        """Log an epoch's line."""
         row = result.metrics
         score = "" if self._monitor == "loss" else f"  val/{self._monitor} {row[f'val/{self._monitor}']:.4f}"
         self.say(
@@ -69,8 +77,8 @@ class TrainingDisplay:
         """Say what several workers may have to say, once."""
         if notice not in self._noticed:
             self._noticed.add(notice)
-            self.say(f"{self._title}: {notice.text}")
+            logger.warning("%s: %s", self._title, notice.text)
 
     def on_trouble(self, trouble: Trouble) -> None:
         """Say what happened, and that it goes on."""
-        self.say(f"{self._title}: {trouble.text}; all workers start again from the last checkpoint")
+        logger.warning("%s: %s; all workers start again from the last checkpoint", self._title, trouble.text)

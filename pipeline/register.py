@@ -7,6 +7,7 @@ split or other demands in params.yaml have a version judged anew.
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,8 @@ from pipeline.labeler import Labeler
 from pipeline.layout import Layout
 from pipeline.origin import origin_tags
 from pipeline.registry import alone, complete, describe_model, enter, find_version, settle, tag
+
+logger = logging.getLogger(__name__)
 
 PICTURES = ("learning_curves", "confusion")
 """Of the report, shown on a version's page."""
@@ -84,7 +87,7 @@ def _create(run_id: str, layout: Layout, labeler: Labeler, gate: Gate, card: str
     with TemporaryDirectory() as place:
         folder = Path(place) / "model"
         parity = export_model(layout.model_dir, folder, gate.exam.test, gate.config.parity_batches)
-        print(f"{layout.pipeline}: the exported model beside the trained one: {parity}")
+        logger.info("%s: the exported model beside the trained one: %s", layout.pipeline, parity)
         return tracking.register(layout.pipeline, run_id, folder, _example(labeler), {"parity": str(parity)}, card)
 
 

@@ -13,6 +13,7 @@ beside the store is locked. Of a store behind a server this holds, whoever runs 
 
 import fcntl
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from typing import IO
 from pipeline.errors import ParamsError
 from pipeline.failpoints import reach
 from pipeline.tracking import Version, champion, client, if_there, insist, tracking_uri, version_from
+
+logger = logging.getLogger(__name__)
 
 SINCE = "champion_since"
 """Tag of a version: when it became champion, last."""
@@ -52,7 +55,7 @@ def _wait_for(file: IO[str], name: str) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"{name}: waits for another process that registers it", flush=True)
+        logger.info("%s: waits for another process that registers it", name)
         fcntl.flock(file, fcntl.LOCK_EX)
 
 

@@ -77,7 +77,7 @@ def write_splits(corpus: CorpusConfig, split: SplitConfig | None, raw_dir: Path,
             malformed[part] = error.malformed
     if wrong:
         raise UnreadableError(wrong, malformed)
-    return Written(_sum(counts), malformed)
+    return Written(add_up(counts), malformed)
 
 
 def cut(frame: pl.LazyFrame, part: Part, parts: set[Part], split: SplitConfig, group: str | None) -> pl.LazyFrame:
@@ -121,12 +121,12 @@ def _hash(keys: pl.Series, seed: int) -> pl.Series:
 
 
 def _write(frame: pl.LazyFrame, folder: Path) -> list[pl.DataFrame]:
-    """Stream examples to the files of their splits; a half-written file never has the name. Gives counts, as of `_count`."""
+    """Stream examples to the files of their splits; a half-written file never has the name. Gives counts, as of `count`."""
     partial = Path(tempfile.mkdtemp(prefix=".partial", dir=folder))
     counts: list[pl.DataFrame] = []
 
     def counted(batch: pl.DataFrame) -> pl.DataFrame:
-        counts.append(_count(batch))
+        counts.append(count(batch))
         return batch
 
     try:
@@ -142,14 +142,15 @@ def _write(frame: pl.LazyFrame, folder: Path) -> list[pl.DataFrame]:
     return counts
 
 
-def _count(batch: pl.DataFrame) -> pl.DataFrame:
+def count(batch: pl.DataFrame) -> pl.DataFrame:
+    """Count the examples and steps of a batch with `split`, and name its labels, by split."""
     steps = pl.coalesce(pl.col("tokens").list.len(), pl.col("values").list.len())
     labels = pl.col("labels").explode().unique()
     return batch.group_by("split").agg(examples=pl.len(), steps=steps.cast(pl.Int64).sum(), labels=labels)
 
 
-def _sum(counts: list[pl.DataFrame]) -> Sizes:
-    """Sum up by split what `_count` found in batches."""
+def add_up(counts: list[pl.DataFrame]) -> Sizes:
+    """Sum up by split what `count` found in batches."""
     labels = pl.col("labels").explode().n_unique()
     total = pl.concat(counts).group_by("split").agg(pl.col("examples").sum(), pl.col("steps").sum(), labels)
     return {split: row for row in total.iter_rows(named=True) for split in [row.pop("split")]}

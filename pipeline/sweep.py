@@ -7,6 +7,7 @@ sweep that was stopped or killed goes on when it is called again.
 """
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -23,7 +24,7 @@ from typing import Any
 from models.config import Sizes
 from pipeline import evaluate, register
 from pipeline.adopt import Proposal
-from pipeline.board import Board, console, show_trials, show_verdict, told
+from pipeline.board import Board, show_trials, show_verdict, told
 from pipeline.budget import TOLERANCE, num_parameters
 from pipeline.cluster import connected, preflight
 from pipeline.config import CorpusConfig, PipelineConfig, ScalingConfig, SweepBudget, SweepConfig
@@ -41,6 +42,8 @@ from pipeline.tracking import Run, git_commit
 from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
 from pipeline.tuning import Asker, Chooser, Place, Trials, run_trials
+
+logger = logging.getLogger(__name__)
 
 _FREE = ("trials", "seeds", "finalists", "workers_per_trial", "max_failures")
 """Keys of `sweep` that may change while the same sweep goes on."""
@@ -273,7 +276,7 @@ class _Sweep:
         if not numbers:
             return
         if known:
-            console().print(f"goes on after {len(phase.ended)} of {num_trials} {phase.kind}s; {len(begun)} had begun")
+            logger.info("goes on after %d of %d %ss; %d had begun", len(phase.ended), num_trials, phase.kind, len(begun))
         board = Board(phase.kind, len(phase.ended), num_trials, self._base.train.epochs)
         trials = Trials(phase.place, phase.ledger, chooser, partial(self._tracked.child, phase), board)
         start()

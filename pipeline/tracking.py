@@ -110,8 +110,13 @@ def _experiment_id(name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    is_local = tracking_uri().startswith("sqlite")
-    return str(client.create_experiment(name, artifact_location=Path("mlartifacts").resolve().as_uri() if is_local else None))
+    return str(client.create_experiment(name, artifact_location=_artifacts_beside(tracking_uri())))
+
+
+def _artifacts_beside(uri: str) -> str | None:
+    """Give the address of the artifacts' folder beside a store that is a file; None where a server says where they go."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    return None if path == uri or not path else (Path(path).resolve().parent / "mlartifacts").as_uri()
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,10 +10,10 @@ start.
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -34,6 +34,8 @@ from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, 
 from pipeline.progress import TrainingDisplay
 from pipeline.storage import Store, open_store
 from pipeline.tracking import EPOCH_METRIC, Run, git_commit
+
+logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _RUN = "run.json"
@@ -107,7 +109,7 @@ class Stop:
     def _take(self, number: int, frame: FrameType | None) -> None:
         is_first, self._signal = not self._signal, number
         if is_first and self._channel is not None:
-            print("\nstops after this step and saves; once more to stop at once", file=sys.stderr, flush=True)
+            logger.warning("stops after this step and saves; once more to stop at once")
             self._channel.ask_to_stop()
         else:
             raise StoppedError("stopped at once")

@@ -94,10 +94,10 @@ def test_workers_killed_at_random_steps_change_nothing(unbroken, tmp_path):
     rng = np.random.default_rng(3)
     steps = sorted(rng.choice(EPOCHS * STEPS, KILLS, replace=False))
     points = [f"worker {rng.integers(2)}, step {step}=kill" for step in steps]
-    status, out, err = finish(project.start("train", "-p", "toy", environment=with_failpoints(project, *points)))
+    status, _, err = finish(project.start("train", "-p", "toy", environment=with_failpoints(project, *points)))
     assert status == 0, err
     assert sorted(struck(project)) == sorted(points)
-    assert "was killed, or its machine was lost" in " ".join(out.split())
+    assert "was killed, or its machine was lost" in " ".join(err.split())
     assert_as_unbroken(project, unbroken)
 
 
@@ -142,9 +142,9 @@ def test_a_second_signal_ends_all_at_once(tmp_path):
 
 def test_a_worker_that_hangs_is_named_and_all_start_again(unbroken, tmp_path):
     project = make(tmp_path)
-    status, out, err = finish(project.start("train", "-p", "toy", environment=with_failpoints(project, "worker 1, step 40=stop")))
+    status, _, err = finish(project.start("train", "-p", "toy", environment=with_failpoints(project, "worker 1, step 40=stop")))
     assert status == 0, err
-    assert "worker 1 did not answer worker 0 for 5 s" in " ".join(out.split())
+    assert "worker 1 did not answer worker 0 for 5 s" in " ".join(err.split())
     assert_as_unbroken(project, unbroken)
 
 
@@ -202,9 +202,9 @@ def test_a_loss_that_is_no_number_keeps_its_examples_and_names_the_last_checkpoi
 def test_memory_that_runs_out_once_is_told_and_changes_no_more_than_rounding(unbroken, tmp_path):
     project = make(tmp_path)
     out_of_memory = with_failpoints(project, "batch read@20=exhaust memory")
-    status, out, err = finish(project.start("train", "-p", "toy", environment=out_of_memory))
+    status, _, err = finish(project.start("train", "-p", "toy", environment=out_of_memory))
     assert status == 0, err
-    told = " ".join(out.split())
+    told = " ".join(err.split())
     assert "step 20: memory does not hold" in told and told.count("read again in 2 parts") == 1
     for ours, theirs in zip(curve_of(project), curve_of(unbroken), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-9)

@@ -136,9 +136,9 @@ def finished(s3, environment, tmp_path_factory):
     """A project on S3 after all its stages, one of whose workers was killed, and what was there right after its training."""
     project = make(tmp_path_factory.mktemp("finished"), environment, "store")
     point = "worker 1, step 20=kill"
-    status, out, err = run(project, "train", environment | with_failpoints(project, point))
+    status, _, err = run(project, "train", environment | with_failpoints(project, point))
     assert status == 0, err
-    assert struck(project) == [point] and "was killed, or its machine was lost" in " ".join(out.split())
+    assert struck(project) == [point] and "was killed, or its machine was lost" in " ".join(err.split())
     left = sorted(path.relative_to(project.folder).as_posix() for path in project.folder.glob(".unroll/**/*") if path.is_file())
     sizes = s3.sizes("store/")
     for stage in AFTER_TRAIN:

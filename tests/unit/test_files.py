@@ -172,22 +172,22 @@ def test_a_disk_that_is_full_when_parts_are_joined_leaves_them_and_the_run_goes_
 
 
 @pytest.mark.parametrize("out", OUTS)
-def test_another_input_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, capsys, out):
+def test_another_input_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, caplog, out):
     path = write_texts(tmp_path)
     break_off(path, tmp_path / out, tagger, monkeypatch)
     path = write_texts(tmp_path, draw_texts(30, 100))
     run(path, tmp_path / out, tagger)
-    assert f"{out}: begins anew: not the same input's size, input's time as in the run before" in capsys.readouterr().err
+    assert f"{out}: begins anew: not the same input's size, input's time as in the run before" in caplog.text
     run(path, tmp_path / f"unbroken-{out}", tagger)
     assert (tmp_path / out).read_bytes() == (tmp_path / f"unbroken-{out}").read_bytes()
 
 
-def test_another_model_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, capsys):
+def test_another_model_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, caplog):
     path, out = write_texts(tmp_path), tmp_path / "out.tags"
     other = make_model(tmp_path / "other", model=dataclasses.replace(SMALL, hidden=(6,)))
     break_off(path, out, tagger, monkeypatch)
     run(path, out, other)
-    assert "out.tags: begins anew: not the same model as in the run before" in capsys.readouterr().err
+    assert "out.tags: begins anew: not the same model as in the run before" in caplog.text
     run(path, tmp_path / "unbroken", other)
     assert out.read_bytes() == (tmp_path / "unbroken").read_bytes()
 
@@ -203,12 +203,12 @@ def test_a_run_after_one_of_another_model_that_broke_off_has_none_of_its_answers
     assert (tmp_path / out).read_bytes() == (tmp_path / f"unbroken-{out}").read_bytes()
 
 
-def test_a_part_that_is_gone_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, capsys):
+def test_a_part_that_is_gone_begins_anew_and_says_so(tmp_path, tagger, monkeypatch, caplog):
     path, out = write_texts(tmp_path), tmp_path / "out.parquet"
     break_off(path, out, tagger, monkeypatch)
     (tmp_path / "out.parquet.partial" / "000001.parquet").unlink()
     run(path, out, tagger)
-    assert "begins anew: what was written is gone" in capsys.readouterr().err
+    assert "begins anew: what was written is gone" in caplog.text
     assert pl.read_parquet(out)["text"].to_list() == path.read_text().splitlines()
 
 
