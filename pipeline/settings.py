@@ -5,7 +5,6 @@ beginning: `train.lr=1e-3`. A value is YAML and takes the place of the whole val
 """
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -76,10 +75,7 @@ def _read_value(text: str) -> tuple[Any, str | None]:
 
 
 def lay_over(tree: Any, settings: Sequence[Setting]) -> list[str]:
-    """Set values in params.yaml's tree, a later one over an earlier one; returns what is wrong, a line each.
-
-    What is on the way to a value is copied: an alias elsewhere in the file does not change with it.
-    """
+    """Set values in params.yaml's tree, a later one over an earlier one; returns what is wrong, a line each."""
     problems: list[str] = []
     for setting in settings:
         if not isinstance(tree, dict):
@@ -96,7 +92,8 @@ def lay_over(tree: Any, settings: Sequence[Setting]) -> list[str]:
                 place = ".".join(setting.keys[:number])
                 problems.append(f"{setting}: {place} is {below!r}, which has no keys; fix: set {place} as a whole")
                 break
-            node[key] = {} if below is None else copy(below)
+            if below is None:
+                node[key] = {}
             node = node[key]
         else:
             node[setting.keys[-1]] = setting.value

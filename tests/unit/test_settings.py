@@ -18,7 +18,7 @@ pipelines:
     split: {}
     encode: {}
     model: {hidden: [8], bidirectional: true, merge: sum}
-    train: &shared
+    train:
       lr: 1e-3
     register: {}
   other:
@@ -27,7 +27,7 @@ pipelines:
     split: {}
     encode: {}
     model: {}
-    train: *shared
+    train: {lr: 1e-3}
     register: {}
 """
 
