@@ -3,13 +3,15 @@
 A store that is away, slow or locked must neither look like an empty one nor end in a traceback.
 """
 
+import fcntl
 import logging
 import os
 import random
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -111,10 +113,12 @@ def _demand_server(uri: str) -> None:
         raise away(f"does not answer; the server before it says {status}")
 
 
+def _file_of(uri: str) -> Path:
+    return Path(uri.removeprefix(SQLITE).partition("?")[0])
+
+
 def _demand_file(uri: str) -> None:
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
-    if not path.name or path.name == ":memory:":
-        return
+    path = _file_of(uri)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -151,9 +155,21 @@ _LOG_LEVELS = {"mlflow": logging.WARNING, "alembic": logging.WARNING, "mlflow.st
 
 def _open(connect: Callable[[], _Found]) -> _Found:
     try:
-        return patiently(connect)
+        with _alone(tracking_uri()):
+            return patiently(connect)
     except Exception as error:
         raise away(f"can not be opened; {first_line(error)}") from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold a SQLite file against other processes that would make its tables at the same moment."""
+    if not uri.startswith(SQLITE) or not os.access(_file_of(uri).parent, os.W_OK):
+        yield
+        return
+    with _file_of(uri).with_name(f"{_file_of(uri).name}.lock").open("a", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class _Patient:
