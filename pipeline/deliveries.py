@@ -1,8 +1,7 @@
-"""What a run's entries in the spool are to MLflow: a function for each kind. Each bears to be called again with the same."""
+"""What a run's entries in the spool are to MLflow: a function for each kind, that bears to be called again with the same."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from shutil import rmtree
 
@@ -31,7 +30,7 @@ def deliver(run: str, entries: list[Entry]) -> str:
 
 
 def _by_kind(entries: list[Entry]) -> Iterator[tuple[str, list[Entry]]]:
-    for kind, group in groupby(entries, key=itemgetter("kind")):
+    for kind, group in groupby(entries, key=lambda entry: "metrics" if "metrics" in entry else entry["kind"]):
         yield kind, list(group)
 
 
@@ -55,20 +54,27 @@ def _log_tags(run: str, entries: list[Entry]) -> str:
     return run
 
 
-def _log_epochs(run: str, entries: list[Entry]) -> str:
-    """Log epochs that are not there yet: the same one may have been trained twice, with other times."""
-    known = {point.step for point in client().get_metric_history(run, EPOCH_METRIC)}
-    new = {entry["step"]: entry for entry in reversed(entries) if entry["step"] not in known}
-    return _log_metrics(run, [new[step] for step in sorted(new)])
-
-
 def _log_metrics(run: str, entries: list[Entry]) -> str:
     """Log points, each with its own time, by which MLflow knows one that it has already."""
     new = entities().Metric
-    points = [new(key, value, entry["time"], entry["step"]) for entry in entries for key, value in entry["metrics"].items()]
+    whole = _without_known_epochs(run, entries)
+    points = [new(key, value, entry["time"], entry["step"]) for entry in whole for key, value in entry["metrics"].items()]
     for i in range(0, len(points), _METRICS_PER_CALL):
         client().log_batch(run, metrics=points[i : i + _METRICS_PER_CALL])
     return run
+
+
+def _without_known_epochs(run: str, entries: list[Entry]) -> list[Entry]:
+    """Leave out epochs that are there already: one that was trained twice has other times."""
+    if all(entry["kind"] != "epoch" for entry in entries):
+        return entries
+    known = {point.step for point in client().get_metric_history(run, EPOCH_METRIC)}
+    new = []
+    for entry in entries:
+        if entry["kind"] != "epoch" or entry["step"] not in known:
+            new.append(entry)
+            known |= {entry["step"]} if entry["kind"] == "epoch" else set()
+    return new
 
 
 def _log_files(run: str, entries: list[Entry]) -> str:
@@ -93,7 +99,6 @@ _DELIVERIES: dict[str, Callable[[str, list[Entry]], str]] = {
     "begin": _begin,
     "params": _log_params,
     "tags": _log_tags,
-    "epoch": _log_epochs,
     "metrics": _log_metrics,
     "files": _log_files,
     "status": _set_status,

@@ -25,7 +25,7 @@ def answers(url):
         return False
 
 
-def wait_until(claim, seconds=90):
+def wait_until(claim, seconds=300):
     end = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < end
