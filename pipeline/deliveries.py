@@ -41,7 +41,8 @@ def _begin(run: str, entries: list[Entry]) -> str:
         found = create(entry["experiment"], entry["name"], entry["tags"] | entry["further"], entry["parent"])
     else:
         client().update_run(found, status="RUNNING")
-    return _log_params(found, entries)
+    known = client().get_run(found).data.params
+    return _log_params(found, [{"params": {key: value for key, value in entry["params"].items() if key not in known}}])
 
 
 def _log_params(run: str, entries: list[Entry]) -> str:
