@@ -17,7 +17,7 @@ from pipeline.config import Catalogue, Config, CorpusConfig, PipelineConfig
 from pipeline.config import Format as Form
 from pipeline.environment import set_environment
 from pipeline.errors import ParamsError, UnrollError
-from pipeline.layout import Layout
+from pipeline.layout import WORK_DIR, Layout
 from pipeline.masking import mask, mask_logs
 from pipeline.params import load_config, read_params
 from pipeline.sweep_checks import check_sweep
@@ -241,16 +241,20 @@ def promote(
 
         gate = gate_of(name, layout.prepared_dir, params.register, corpus.task)
     from pipeline.promote import promote
+    from pipeline.tracking import in_use
 
-    promote(name, str(version), gate)
+    with in_use(WORK_DIR):
+        promote(name, str(version), gate)
 
 
 @app.command()
 def rollback(name: Annotated[str, typer.Argument(help="A registered model.", autocompletion=complete_pipelines)]) -> None:
     """Make that version champion again which was it before. Example: `unroll rollback pos`"""
     from pipeline.promote import roll_back
+    from pipeline.tracking import in_use
 
-    roll_back(name)
+    with in_use(WORK_DIR):
+        roll_back(name)
 
 
 Address = Annotated[str, typer.Argument(help="A registered version: pos/3, or pos@champion.", autocompletion=complete_addresses)]
@@ -261,8 +265,10 @@ def lineage(address: Address) -> None:
     """Show where a version came from: run, commit, data, corpus, sweep. Example: `unroll lineage pos@champion`"""
     _, catalogue = load_config()
     from pipeline import lineage as command
+    from pipeline.tracking import in_use
 
-    command.run(address, catalogue)
+    with in_use(WORK_DIR):
+        command.run(address, catalogue)
 
 
 @app.command()

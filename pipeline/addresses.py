@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from pipeline import tracking
 from pipeline.errors import ParamsError
+from pipeline.layout import WORK_DIR
+from pipeline.tracking import download_model, in_use
+from pipeline.tracking_store import shown_uri
 
 
 def find_model(model: str) -> Path:
@@ -15,8 +17,9 @@ def find_model(model: str) -> Path:
     if not model.startswith(("models:", "runs:")):
         return Path(model)
     try:
-        return tracking.download_model(model)
+        with in_use(WORK_DIR):
+            return download_model(model)
     except LookupError as error:
         raise ParamsError(
-            f"--model {model}: not in the registry at {tracking.tracking_uri()}; {error}; fix: `make repro` registers models"
+            f"--model {model}: not in the registry at {shown_uri()}; {error}; fix: `make repro` registers models"
         ) from error

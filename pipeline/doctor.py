@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipeline.environment import is_private
 from pipeline.errors import InfrastructureError, ParamsError
+from pipeline.layout import WORK_DIR
 from pipeline.masking import mask
 from pipeline.params import load_config
 
@@ -81,12 +82,15 @@ def _storage() -> str:
 
 
 def _tracking() -> tuple[str, bool]:
-    from pipeline.tracking import count_experiments, tracking_uri
+    from pipeline.tracking import deliver_what_waits
+    from pipeline.tracking_store import count_experiments, shown_uri
 
     try:
-        return f"{tracking_uri()}, {count_experiments()} experiments", True
-    except ConnectionError as error:
-        return f"{tracking_uri()} does not answer: {error}; fix: `make ui` starts one", False
+        num_waiting = deliver_what_waits(WORK_DIR)
+        found = f"{shown_uri()}, {count_experiments()} experiments"
+    except InfrastructureError as error:
+        return str(error), False
+    return found + (f", {num_waiting:,} values still wait for it" if num_waiting else ""), num_waiting == 0
 
 
 def _disk() -> tuple[str, bool]:

@@ -8,9 +8,11 @@ MLFLOW = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""Nothing sent home, no pickle, few words."""
+"""Nothing sent home, no pickle, few words. What fails is tried again by `pipeline.tracking_store` and `pipeline.spool`; MLflow
+would do so for minutes, and make a run twice where an answer was lost."""
 
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -21,7 +21,7 @@ from pipeline.run_report import INT8, PAGE, Findings, write_report
 from pipeline.sample import sample_batch
 from pipeline.scores import LabelRow, confusion, label_table, most_frequent_tag_floor, tfidf_floor
 from pipeline.scoring import Sequences, Split, answer_split, ask_split, by_target, known_words, score_labels
-from pipeline.tracking import Run, git_commit
+from pipeline.tracking import Run, git_commit, in_use
 from pipeline.trained import Trained
 from pipeline.vocab import Vocab
 
@@ -52,7 +52,16 @@ class _Asked:
 
 
 def run(task: Task, layout: Layout) -> dict[str, float]:
-    """Score a trained model on its test split and write the report folder; returns the metrics."""
+    """Score a trained model on its test split and write the report folder; returns the metrics.
+
+    Raises:
+        InfrastructureError: MLflow did not answer as it began.
+    """
+    with in_use(layout.work_dir):
+        return _run(task, layout)
+
+
+def _run(task: Task, layout: Layout) -> dict[str, float]:
     asked = _ask(layout)
     scores, floor = _score_targets(asked)
     whole = _score_int8(layout, asked.test, known_words(asked.train), task)

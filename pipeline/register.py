@@ -48,7 +48,13 @@ def run(corpus: CorpusConfig, config: RegisterConfig, layout: Layout, *, corpus_
     Raises:
         ParamsError: the report has no score that `config` names.
         IntegrityError: the model, or the champion, is not what was written.
+        InfrastructureError: MLflow does not answer; registered again, it goes on.
     """
+    with tracking.in_use(layout.work_dir):
+        _run(corpus, config, layout, corpus_name=corpus_name, params=params)
+
+
+def _run(corpus: CorpusConfig, config: RegisterConfig, layout: Layout, *, corpus_name: str, params: PipelineConfig) -> None:
     metrics = json.loads((layout.report_dir / "metrics.json").read_text(encoding="utf-8"))
     run_id = json.loads((layout.report_dir / "run.json").read_text(encoding="utf-8"))["run_id"]
     key = f"test/{config.metric}"

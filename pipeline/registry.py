@@ -25,7 +25,8 @@ from typing import IO
 
 from pipeline.errors import ParamsError
 from pipeline.failpoints import reach
-from pipeline.tracking import Version, champion, client, if_there, insist, tracking_uri, version_from
+from pipeline.tracking import Version, champion, version_from
+from pipeline.tracking_store import SQLITE, client, if_there, insist, shown_uri, tracking_uri
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +35,16 @@ SINCE = "champion_since"
 ROLLED_BACK = "rolled_back"
 """Tag of a version: when a person took the alias from it."""
 _CLAIM = "claim"
-_SQLITE = "sqlite:///"
 
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
     """Hold a model's versions against other processes of this machine, where the store is a file on it."""
     uri = tracking_uri()
-    if not uri.startswith(_SQLITE):
+    if not uri.startswith(SQLITE):
         yield
         return
-    store = Path(uri.removeprefix(_SQLITE).partition("?")[0]).resolve()
+    store = Path(uri.removeprefix(SQLITE).partition("?")[0]).resolve()
     store.parent.mkdir(parents=True, exist_ok=True)
     with store.with_name(f"{store.name}.{name}.lock").open("a", encoding="utf-8") as file:
         _wait_for(file, name)
@@ -88,9 +88,7 @@ def resolve(address: str) -> Version:
     found = find_version(name, wanted if sign else "champion") if is_name and (wanted or not sign) else None
     if found is None:
         there = ", ".join(version.number for version in (versions(name) if is_name else [])) or "none"
-        raise ParamsError(
-            f"{address}: not in the registry at {tracking_uri()}; versions of {name}: {there}; fix: name one, pos/3"
-        )
+        raise ParamsError(f"{address}: not in the registry at {shown_uri()}; versions of {name}: {there}; fix: name one, pos/3")
     return found
 
 

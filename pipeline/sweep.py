@@ -38,7 +38,7 @@ from pipeline.space import SECTIONS, Chosen, Space
 from pipeline.storage import join
 from pipeline.study import Study
 from pipeline.sweep_report import PAGE, Findings, write_report
-from pipeline.tracking import Run, git_commit
+from pipeline.tracking import Run, git_commit, in_use
 from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
 from pipeline.tuning import Asker, Chooser, Place, Trials, run_trials
@@ -55,7 +55,7 @@ def run(
     """Search, register the best, and print the change to params.yaml; go on where an earlier call was ended.
 
     Raises:
-        InfrastructureError: no trial came to its end, another process runs this sweep, or the cluster will not do.
+        InfrastructureError: no trial came to its end, another process runs this sweep, or the cluster or MLflow will not do.
         ParamsError: the params do not fit the encoded corpus, or the budget some network.
         StoppedError: a person stopped it, and it goes on when it is run again.
     """
@@ -77,7 +77,7 @@ def run(
         budget=config.budget or SweepBudget(),
     )
     _check_budget(place)
-    with alone(folder):
+    with alone(folder), in_use(layout.work_dir):
         ledger = Ledger(folder)
         tracked = _Tracked(name, hash_of(data), config, ledger)
         sweep = _Sweep(config, place, ledger, tracked)
@@ -165,13 +165,16 @@ class _Tracked:
         if "token" not in ledger.facts:
             ledger.note(token=secrets.token_hex(6))
         self.pipeline, self.data, self._token = name, data, ledger.facts["token"]
-        self.parent = self._taken_up(f"{name}-sweep", asdict(config), {"kind": "sweep"}, None)
+        self._further = {"pipeline": name, "git_commit": git_commit(), "encoded": data}
+        tags = {"kind": "sweep", "sweep": self._token}
+        found = Run.find_tagged(name, tags)
+        self.parent = found or Run.start(name, f"{name}-sweep", asdict(config), tags | self._further)
 
     def child(self, phase: _Phase, trial: Trial) -> Run:
         """Give the run of a trial."""
         job = phase.place.job(trial.number, trial.chosen)
-        tags = {"kind": phase.kind, "trial": str(trial.number)}
-        return self._taken_up(f"{phase.kind}-{trial.number}", job.params, tags, self.parent.run_id)
+        tags = {"kind": phase.kind, "trial": str(trial.number), "sweep": self._token}
+        return Run.begin(self.pipeline, f"{phase.kind}-{trial.number}", job.params, tags, self._further, self.parent.run_id)
 
     def finish(self, best: Trial, proposal: Proposal, report_dir: Path) -> None:
         """Say in the sweep's own run what it came to, and end it."""
@@ -179,11 +182,6 @@ class _Tracked:
         self.parent.log({"best/score": best.best or 0.0})
         self.parent.tag({"best_trial": str(best.number), "best_params": json.dumps(proposal.changes)})
         self.parent.end()
-
-    def _taken_up(self, title: str, params: dict[str, Any], tags: dict[str, str], parent: str | None) -> Run:
-        tags = {**tags, "sweep": self._token}
-        further = {"pipeline": self.pipeline, "git_commit": git_commit(), "encoded": self.data}
-        return Run.find_tagged(self.pipeline, tags) or Run.start(self.pipeline, title, params, tags | further, parent)
 
 
 class _Sweep:

@@ -1,28 +1,46 @@
-"""MLflow, and nothing else of the project knows it: runs, metrics, artifacts, the registry.
+"""What is tracked in MLflow: runs with their metrics and artifacts, and the versions of registered models.
 
-The store is `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder. Only the driver of a stage writes.
+The store is `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder. Only the driver of a stage writes. Within `in_use`,
+what a run logs goes through the spool: it returns at once, outlives a store that is away and a driver that is killed, and arrives
+once and in order. Outside it goes straight to the store.
 """
 
-import logging
+import json
 import os
-import random
+import secrets
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from threading import Event, Thread
+from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.deliveries import create, deliver, find_tagged
 from pipeline.errors import InfrastructureError, IntegrityError
 from pipeline.manifest import MANIFEST
+from pipeline.spool import Entry, Spool
+from pipeline.tracking_store import (
+    away,
+    client,
+    demand_answer,
+    demand_missing,
+    first_line,
+    if_there,
+    in_short,
+    is_away,
+    patiently,
+    shown_uri,
+)
 
-EPOCH_METRIC = "train/loss"
-"""Logged once for every epoch, so that its steps tell which epochs were tracked."""
-_METRICS_PER_CALL = 1000
+_SYSTEM_SECONDS = 5
+"""Between two looks at the machine's load."""
 SERVED_CODE = (
     "models/__init__.py",
     "models/config.py",
@@ -46,77 +64,8 @@ SERVED_CODE = (
     ),
 )
 """What `pipeline.served` imports: all of this project that a registered model takes with it."""
-_MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND"}
-"""What MLflow answers where a run, a model, a version or an alias is not there."""
-_COLLISIONS = {"BAD_REQUEST", "INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"}
-"""What MLflow answers where two processes write the same row at once."""
 _PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".ckpt"}
 """What the names of files end in that other projects keep models in, as pickles that run code when they are read."""
-_TRIES = 7
-_Found = TypeVar("_Found")
-
-
-def tracking_uri() -> str:
-    """Give the store's address: `MLFLOW_TRACKING_URI`, else a SQLite file in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
-
-
-def _client() -> Any:
-    import mlflow
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(tracking_uri())
-    return mlflow.MlflowClient()
-
-
-def client() -> Any:
-    """Give MLflow's own client of the store, for `pipeline.registry`."""
-    return _client()
-
-
-def if_there(ask: Callable[[], _Found]) -> _Found | None:
-    """Give what MLflow answers; None where what is asked for is not there.
-
-    Raises:
-        InfrastructureError: the store failed.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return ask()
-    except MlflowException as error:
-        _demand_missing(error)
-        return None
-
-
-def insist(write: Callable[[], _Found]) -> _Found:
-    """Write to the store, and again where another process wrote the same at the same moment, which MLflow reports as an error."""
-    from mlflow.exceptions import MlflowException
-
-    for number in range(_TRIES):
-        try:
-            return write()
-        except MlflowException as error:
-            if error.error_code not in _COLLISIONS or number == _TRIES - 1:
-                raise
-            time.sleep(random.uniform(0, 0.05 * 2**number))  # so that two do not meet again
-    raise AssertionError("the last try returns or raises")
-
-
-def _experiment_id(name: str) -> str:
-    """Find or make an experiment; artifacts of a local store go to a folder beside it."""
-    client = _client()
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=_artifacts_beside(tracking_uri())))
-
-
-def _artifacts_beside(uri: str) -> str | None:
-    """Give the address of the artifacts' folder beside a store that is a file; None where a server says where they go."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    return None if path == uri or not path else (Path(path).resolve().parent / "mlartifacts").as_uri()
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -129,9 +78,16 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 @dataclass(frozen=True)
 class Run:
-    """One tracked run."""
+    """One tracked run.
 
-    run_id: str
+    Attributes:
+        key: its id in MLflow; of one that was begun while MLflow may be away, its name until then.
+        began: seconds since 1970.
+    """
+
+    key: str
+    began: float = field(default_factory=time.time, compare=False)
+    _epochs: set[int] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     def start(
@@ -146,86 +102,212 @@ class Run:
             tags: flat names -> texts.
             parent: the run that this one is part of.
         """
-        from mlflow.entities import Param
+        began = cls(create(experiment, name, tags, parent))
+        began._keep({"kind": "params", "params": _texts(params)})
+        return began
 
-        client = _client()
-        marks = {"mlflow.runName": name, **tags, **({"mlflow.parentRunId": parent} if parent else {})}
-        run = client.create_run(_experiment_id(experiment), tags=marks)
-        client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in _flat(params)])
-        return cls(run.info.run_id)
+    @classmethod
+    def begin(
+        cls,
+        experiment: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        further: Mapping[str, str],
+        parent: str | None = None,
+    ) -> "Run":
+        """Take up the run that has all of `tags`, or begin it with `further` ones; MLflow is not waited for."""
+        run = cls("begun-" + sha256(json.dumps([experiment, sorted(tags.items())]).encode()).hexdigest()[:16])
+        entry: Entry = {"kind": "begin", "experiment": experiment, "name": name, "tags": dict(tags), "further": dict(further)}
+        entry |= {"params": _texts(params), "parent": parent}
+        if _spools:
+            run._keep(entry)
+            return run
+        return cls(deliver(run.key, [entry]))
 
     @classmethod
     def find(cls, run_id: str) -> "Run | None":
         """Take up a run that may have been begun earlier; None where the store does not know it."""
-        from mlflow.exceptions import MlflowException
-
-        client = _client()
-        try:
-            client.get_run(run_id)
-        except MlflowException as error:
-            _demand_missing(error)
+        found = if_there(lambda: client().get_run(run_id))
+        if found is None:
             return None
-        client.update_run(run_id, status="RUNNING")
-        return cls(run_id)
+        run = cls(run_id, found.info.start_time / 1000)
+        run._keep({"kind": "status", "status": "RUNNING"})
+        return run
 
     @classmethod
     def find_tagged(cls, experiment: str, tags: Mapping[str, str]) -> "Run | None":
         """Take up the run of an experiment that has all of these tags; None where there is none."""
-        found = _client().get_experiment_by_name(experiment)
-        condition = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        runs = [] if found is None else _client().search_runs([found.experiment_id], condition, max_results=1)
-        return cls.find(runs[0].info.run_id) if runs else None
+        found = find_tagged(experiment, tags)
+        return None if found is None else cls.find(found)
+
+    @property
+    def run_id(self) -> str:
+        """Its id in MLflow.
+
+        Raises:
+            InfrastructureError: MLflow has not begun it yet, and does not answer.
+        """
+        if not _spools or not self.key.startswith("begun-"):
+            return self.key
+        found = _spools[-1].address(self.key, _ID_SECONDS)
+        if found is None:
+            raise away(f"does not answer; {in_short(_spools[-1].trouble or 'it is slow')}")
+        return found
 
     def steps(self, metric: str) -> set[int]:
-        """Give the steps at which a metric was logged."""
-        return {int(point.step) for point in _client().get_metric_history(self.run_id, metric)}
+        """Give the steps at which a metric was logged, as far as it has arrived."""
+        return {int(point.step) for point in client().get_metric_history(self.run_id, metric)}
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics at one step."""
-        from mlflow.entities import Metric
+        self._keep({"kind": "metrics", **_points(metrics, step)})
 
-        now = int(time.time() * 1000)
-        points = [Metric(key, float(value), now, step) for key, value in metrics.items()]
-        for i in range(0, len(points), _METRICS_PER_CALL):
-            _client().log_batch(self.run_id, metrics=points[i : i + _METRICS_PER_CALL])
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """Log the metrics of an epoch, at the step `epoch`, unless they were logged before, by whatever process."""
+        epoch = int(row["epoch"])
+        if epoch not in self._epochs:
+            self._keep({"kind": "epoch", **_points(row, epoch)})
+            self._epochs.add(epoch)
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        from mlflow.entities import RunTag
-
-        _client().log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        self._keep({"kind": "tags", "tags": _texts(tags)})
 
     def keep(self, folder: Path, artifact_path: str | None = None) -> None:
         """Store a folder's files as artifacts."""
-        _client().log_artifacts(self.run_id, str(folder), artifact_path)
+        if _spools:
+            copy = _spools[-1].box(self.key).folder / secrets.token_hex(4)
+            copytree(folder, copy)
+            self._keep({"kind": "files", "folder": str(copy), "path": artifact_path, "is_copy": True})
+        else:
+            self._keep({"kind": "files", "folder": str(folder), "path": artifact_path, "is_copy": False})
 
     def end(self, status: str = "FINISHED") -> None:
         """Close the run: FINISHED, FAILED or KILLED."""
-        _client().set_terminated(self.run_id, status)
+        self._keep({"kind": "status", "status": status, "time": _now()})
 
-    def watch_system(self) -> Any:
+    def watch_system(self) -> "SystemWatch":
         """Begin to log this machine's load, memory, disk and network to the run; `finish()` on what is returned ends it."""
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+        return SystemWatch(self)
 
-        _client()
-        monitor = SystemMetricsMonitor(self.run_id, sampling_interval=5, samples_before_logging=1, resume_logging=True)
-        monitor.start()
-        return monitor
+    def _keep(self, entry: Entry) -> None:
+        if _spools:
+            _spools[-1].add(self.key, entry)
+        else:
+            deliver(self.key, [entry])
 
 
-def count_experiments() -> int:
-    """Ask the store how many experiments it has.
+_spools: list[Spool] = []
+"""Of `in_use`: none, or one."""
+_ID_SECONDS = 10.0
+
+
+def _points(metrics: Mapping[str, float], step: int) -> Entry:
+    return {"metrics": {key: float(value) for key, value in metrics.items()}, "step": step, "time": _now()}
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in _flat(values)}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+class SystemWatch:
+    """Logs this machine's load to a run, from a thread; a step is 5 s since the run began."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._ended = run, Event()
+        self._thread = Thread(target=self._watch, name="system", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """End it."""
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+        from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+        from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+        monitors = [CPUMonitor(), DiskMonitor(), NetworkMonitor(), *_gpu_monitors()]
+        while not self._ended.wait(_SYSTEM_SECONDS):
+            found: dict[str, float] = {}
+            for monitor in monitors:
+                monitor.collect_metrics()
+                found |= {f"system/{name}": value for name, value in monitor.aggregate_metrics().items()}
+                monitor.clear_metrics()
+            try:
+                self._run.log(found, step=int((time.time() - self._run.began) / _SYSTEM_SECONDS))
+            except InfrastructureError:
+                return  # the disk is full, which the training itself will tell
+
+
+def _gpu_monitors() -> list[Any]:
+    from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+
+    try:
+        return [GPUMonitor()]
+    except Exception:  # of whatever kind, where there is no GPU or no library for it
+        return []
+
+
+@contextmanager
+def in_use(work_dir: Path) -> Iterator[None]:
+    """Have what runs log go through the spool, deliver what earlier commands left in it, and tell at the end what waits.
+
+    Args:
+        work_dir: the folder `.unroll`, for the spool.
 
     Raises:
-        ConnectionError: it does not answer.
+        InfrastructureError: the store is not there, or did not answer what was asked meanwhile.
     """
-    from mlflow.exceptions import MlflowException
-
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    if _spools:
+        yield
+        return
+    demand_answer()
+    spool = Spool(work_dir / "spool" / sha256(shown_uri().encode()).hexdigest()[:12], deliver)
+    _spools.append(spool)
+    seconds = _BROKEN_OFF_SECONDS
     try:
-        return len(_client().search_experiments())
-    except MlflowException as error:
-        raise ConnectionError(str(error).splitlines()[0]) from error
+        yield
+        seconds = _END_SECONDS
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise away(f"failed; {first_line(error)}") from error
+    finally:
+        _spools.clear()
+        try:
+            if not spool.wait(seconds):
+                _tell(spool)
+        finally:
+            spool.close()
+
+
+_END_SECONDS, _BROKEN_OFF_SECONDS = 10.0, 3.0
+"""How long the end of a command waits for a store that takes nothing."""
+
+
+def _tell(spool: Spool) -> None:
+    why = f" ({in_short(spool.trouble)})" if spool.trouble else ""
+    waits = f"{spool.waiting:,} values wait in {os.path.relpath(spool.folder)}"
+    print(
+        f"{shown_uri()}: MLflow does not take what was logged{why}; {waits} and are not lost; "
+        "fix: the next `unroll` command that reaches MLflow delivers them, such as `unroll doctor`",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def deliver_what_waits(work_dir: Path) -> int:
+    """Deliver what earlier commands left in the spool, as long as the store takes it; says how many values are left."""
+    with in_use(work_dir):
+        _spools[-1].wait(_END_SECONDS)
+        return _spools[-1].waiting
 
 
 @dataclass(frozen=True)
@@ -240,7 +322,7 @@ class Version:
 
 def champion(name: str) -> Version | None:
     """Give the version under the alias `champion`, if there is one."""
-    found = if_there(lambda: _client().get_model_version_by_alias(name, "champion"))
+    found = if_there(lambda: client().get_model_version_by_alias(name, "champion"))
     return None if found is None else version_from(found)
 
 
@@ -252,19 +334,19 @@ def is_champion(version: Version) -> bool:
 
 def parent_of(run_id: str) -> str | None:
     """Give the id of the run that a run is part of, if it is part of one."""
-    found = if_there(lambda: _client().get_run(run_id))
+    found = if_there(lambda: client().get_run(run_id))
     return None if found is None else found.data.tags.get("mlflow.parentRunId")
 
 
 def about_run(run_id: str) -> str | None:
     """Name a run in a few words; None where the store does not have it."""
-    found = if_there(lambda: _client().get_run(run_id))
+    found = if_there(lambda: client().get_run(run_id))
     return None if found is None else f"{run_id} ({found.info.run_name}, {found.info.status})"
 
 
 def param_of(run_id: str, name: str) -> str | None:
     """Give a param of a run as text; None where the run or the param is not there."""
-    found = if_there(lambda: _client().get_run(run_id))
+    found = if_there(lambda: client().get_run(run_id))
     return None if found is None else found.data.params.get(name)
 
 
@@ -281,7 +363,7 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
     """
     import mlflow
 
-    client = _client()
+    store = client()
     root = Path(__file__).resolve().parent.parent
     with mlflow.start_run(run_id=run_id), _served_code(root) as code:
         info = mlflow.pyfunc.log_model(
@@ -294,10 +376,10 @@ def register(name: str, run_id: str, model_dir: Path, example: list[str], tags: 
             registered_model_name=name,
         )
     version = str(info.registered_model_version)
-    client.update_model_version(name, version, description=description)
+    store.update_model_version(name, version, description=description)
     for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
-    return version_from(client.get_model_version(name, version))
+        store.set_model_version_tag(name, version, key, value)
+    return version_from(store.get_model_version(name, version))
 
 
 @contextmanager
@@ -328,11 +410,11 @@ def download_model(uri: str) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    _client()
+    client()
     try:
-        fetched = Path(mlflow.artifacts.download_artifacts(uri))
+        fetched = Path(patiently(mlflow.artifacts.download_artifacts, uri))
     except MlflowException as error:
-        _demand_missing(error)
+        demand_missing(error)
         raise LookupError(str(error).splitlines()[0]) from error
     folder = fetched / "artifacts" / "model"
     pickles = sorted(str(path.relative_to(fetched)) for path in fetched.rglob("*") if path.suffix in _PICKLES)
@@ -340,19 +422,6 @@ def download_model(uri: str) -> Path:
         what = f"it holds {', '.join(pickles)}, which may be pickles" if pickles else f"it has no artifacts/model/{MANIFEST}"
         raise IntegrityError(f"{uri}: is no model of this project; {what}; nothing of it is run; fix: name another")
     return folder
-
-
-def _demand_missing(error: Any) -> None:
-    """Let an error of MLflow pass that says a thing is not there; a store that fails must not look like an empty one.
-
-    Raises:
-        InfrastructureError: the store failed.
-    """
-    if error.error_code not in _MISSING:
-        reason = str(error).splitlines()[0]
-        raise InfrastructureError(
-            f"{tracking_uri()}: MLflow failed; {reason}; fix: see that the server runs, then try again"
-        ) from error
 
 
 def git_commit() -> str:

@@ -33,7 +33,7 @@ from pipeline.layout import Layout
 from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, Notice, StepResult, Trouble
 from pipeline.progress import TrainingDisplay
 from pipeline.storage import Store, open_store
-from pipeline.tracking import EPOCH_METRIC, Run, git_commit
+from pipeline.tracking import Run, git_commit, in_use
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +47,15 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
     Raises:
         ParamsError: the params do not fit the encoded corpus.
         DivergedError: the loss is no longer a number.
-        InfrastructureError: workers died more often than `scaling.max_failures` allows, or the cluster or a disk failed.
+        InfrastructureError: workers died more often than `scaling.max_failures` allows, or the cluster or a disk failed,
+            or MLflow did not answer as it began.
         StoppedError: a person stopped it, and it goes on when it is run again.
     """
     job = make_job(model, train, scaling, layout)
     store = open_store(job.checkpoints)
     with ExitStack() as stack:
         stack.enter_context(alone(job.work_dir))
+        stack.enter_context(in_use(layout.work_dir))
         progress = _progress(store)
         stop = stack.enter_context(Stop())
         training, channel = (None, None) if FINAL in store.names() else _start(job, scaling, stack)
@@ -74,9 +76,9 @@ def run(model: ModelConfig, train: TrainConfig, scaling: ScalingConfig, layout: 
             raise
         finally:
             monitor.finish()
-    write_model(job, tracked, layout.model_dir)
-    tracked.end()
-    store.remove()
+        write_model(job, tracked, layout.model_dir)
+        tracked.end()
+        store.remove()
     shutil.rmtree(layout.checkpoint_dir, ignore_errors=True)
 
 
@@ -227,7 +229,6 @@ class Listener:
 
     def __init__(self, tracked: Run, display: TrainingDisplay) -> None:
         self._tracked, self._display = tracked, display
-        self._epochs = tracked.steps(EPOCH_METRIC)
 
     def __call__(self, message: Message) -> None:
         """Take one message, in the order they were sent."""
@@ -240,14 +241,10 @@ class Listener:
                 self._display.on_notice(message)
             case EpochResult():
                 self._display.on_epoch(message)
-                if message.epoch not in self._epochs:
-                    self._tracked.log(message.metrics, step=message.epoch)
-                    self._epochs.add(message.epoch)
+                self._tracked.log_epoch(message.metrics)
 
 
 def track_missing(tracked: Run, history: list[dict[str, float]]) -> None:
     """Track the epochs that were trained while nobody listened."""
-    known = tracked.steps(EPOCH_METRIC)
     for row in history:
-        if row["epoch"] not in known:
-            tracked.log(row, step=int(row["epoch"]))
+        tracked.log_epoch(row)

@@ -31,7 +31,7 @@ from pipeline.job import FINAL, Job
 from pipeline.messages import Emit, EpochResult, Message
 from pipeline.space import EPOCHS, Chosen, Space
 from pipeline.storage import join, open_store
-from pipeline.tracking import EPOCH_METRIC, Run
+from pipeline.tracking import Run
 from pipeline.trainer import fit
 from pipeline.trials import Ledger, Trial
 from pipeline.worker import train_worker
@@ -109,7 +109,6 @@ class Trials(tune.Callback):
         self._place, self._ledger, self._chooser, self._begin_run, self._board = place, ledger, chooser, begin_run, board
         self._examples = Examples.open(place.base.encoded_dir, "train")
         self._runs: dict[int, Run] = {}
-        self._tracked: dict[int, set[int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune writes a copy of it that is never read
@@ -140,9 +139,7 @@ class Trials(tune.Callback):
             return False
         epoch = result["epoch"]
         metrics = {name.removeprefix(_METRICS): value for name, value in result.items() if name.startswith(_METRICS)}
-        if epoch not in self._tracked[number]:
-            self._runs[number].log(metrics, step=epoch)
-            self._tracked[number].add(epoch)
+        self._runs[number].log_epoch(metrics)
         if epoch in trial.scores:
             return False
         trial.scores[epoch], trial.seconds, trial.node = result["score"], metrics["train/seconds"], result["node"]
@@ -162,7 +159,6 @@ class Trials(tune.Callback):
         number = trial.config["number"]
         if number not in self._runs:
             self._runs[number] = self._begin_run(self._ledger.trials[number])
-            self._tracked[number] = self._runs[number].steps(EPOCH_METRIC)
             self._board.on_epoch(self._ledger.trials[number])
 
     def on_trial_complete(self, iteration: int, trials: list[Placed], trial: Placed, **info: Any) -> None:

@@ -25,7 +25,7 @@ def answers(url):
         return False
 
 
-def wait_until(claim, seconds=90):
+def wait_until(claim, seconds=300):
     end = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < end
@@ -50,9 +50,9 @@ def served(command, url, log, **environment):
 
 
 @contextmanager
-def mlflow_server(folder, store, artifacts, **environment):
-    """Run MLflow's own server; gives its address."""
-    port = free_port()
+def mlflow_server(folder, store, artifacts, port=None, **environment):
+    """Run MLflow's own server, at a port where it may have run before; gives its address."""
+    port = port or free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store, "--artifacts-destination", artifacts]
     settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}

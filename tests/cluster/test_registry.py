@@ -19,7 +19,7 @@ from entrants import LABELS, make_entrant, register_entrant
 from mlflow import MlflowClient
 from servers import mlflow_server
 
-from pipeline import registry, tracking
+from pipeline import registry, tracking, tracking_store
 from pipeline.environment import set_environment
 from pipeline.layout import Layout
 
@@ -34,7 +34,7 @@ def store(request, tmp_path_factory):
     """A store with one model in it: its kind, address and that model's."""
     folder = tmp_path_factory.mktemp("store")
     os.environ["MLFLOW_TRACKING_URI"] = uri = f"sqlite:///{folder / 'mlflow.db'}"
-    tracking.count_experiments()
+    tracking_store.count_experiments()
     server = mlflow_server(folder, uri, str(folder / "artifacts")) if request.param == "server" else nullcontext(uri)
     here = Path.cwd()
     os.chdir(folder)
@@ -58,7 +58,7 @@ def compete(name, run_id, score, source, kind):
     """Register as the stage does, save that the model is stored already and its score known; gives version and outcome."""
 
     def create():
-        client, model_id = MlflowClient(tracking.tracking_uri()), source.rpartition("/")[2]
+        client, model_id = MlflowClient(tracking_store.tracking_uri()), source.rpartition("/")[2]
         return tracking.version_from(client.create_model_version(name, source, run_id, model_id=model_id))
 
     def judge(champion):

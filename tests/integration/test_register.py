@@ -12,7 +12,7 @@ from entrants import LABELS, make_entrant, register_entrant, score_of, unknown_s
 from mlflow import MlflowClient
 from project import ROOT
 
-from pipeline import failpoints, tracking
+from pipeline import failpoints, tracking, tracking_store
 from pipeline.config import Check, RegisterConfig
 from pipeline.errors import IntegrityError, ParamsError
 from pipeline.promote import gate_of, promote, roll_back
@@ -26,7 +26,7 @@ def new_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{path}"
     try:
-        tracking.count_experiments()
+        tracking_store.count_experiments()
     finally:
         del os.environ["MLFLOW_TRACKING_URI"]
     return path
@@ -42,7 +42,7 @@ def enter(new_store, tmp_path, monkeypatch):
 
 
 def client():
-    return MlflowClient(tracking.tracking_uri())
+    return MlflowClient(tracking_store.tracking_uri())
 
 
 def test_a_better_model_takes_the_champions_place_and_a_worse_one_does_not(enter):
