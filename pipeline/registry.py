@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from pipeline.errors import ParamsError
+from pipeline.errors import InfrastructureError, ParamsError
 from pipeline.failpoints import reach
 from pipeline.tracking import Version, champion, version_from
 from pipeline.tracking_store import SQLITE, client, if_there, insist, shown_uri, tracking_uri
@@ -103,10 +103,16 @@ def enter(name: str, run_id: str, create: Callable[[], Version]) -> Version:
     Args:
         name: of the model.
         run_id: the run.
-        create: makes a version, called where the run has none.
+        create: makes a version, called where the run has none. It may be gone before `create` is through with it: another process
+            that registers the same run keeps the older one.
+
+    Raises:
+        InfrastructureError: there is none after all.
     """
     if not _of_run(name, run_id):
-        insist(create)
+        if_there(partial(insist, create))
+    if not _of_run(name, run_id):
+        raise InfrastructureError(f"{shown_uri()}: MLflow kept no version of {name} for run {run_id}; fix: register it again")
     kept, *others = sorted(_of_run(name, run_id), key=lambda version: (SINCE not in version.tags, _age(version)))
     for other in others:
         if_there(partial(insist, partial(client().delete_model_version, name, other.number)))

@@ -134,10 +134,10 @@ def test_a_register_that_is_killed_half_way_is_finished_by_whoever_comes_next(st
         process.join()
         assert process.exitcode == (-9 if points else 0)
     client = MlflowClient(uri)
-    versions = {it.version: it for it in client.search_model_versions(f"name='{name}'")}
+    versions = {str(it.version): it for it in client.search_model_versions(f"name='{name}'")}
     champion = client.get_model_version_by_alias(name, "champion")
-    assert len(versions) == 3 and champion.version == 2 and champion.description.startswith(f"**{name}**")
-    assert {"champion_since", "gate_gain", "judged_by", "sha256_weights"} <= set(versions[2].tags)
+    assert len(versions) == 3 and str(champion.version) == "2" and champion.description.startswith(f"**{name}**")
+    assert {"champion_since", "gate_gain", "judged_by", "sha256_weights"} <= set(versions["2"].tags)
 
 
 def _register_once(uri, points, folder, name):

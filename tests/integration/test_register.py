@@ -12,9 +12,9 @@ from entrants import LABELS, make_entrant, register_entrant, score_of, unknown_s
 from mlflow import MlflowClient
 from project import ROOT
 
-from pipeline import failpoints, tracking, tracking_store
+from pipeline import failpoints, registry, tracking, tracking_store
 from pipeline.config import Check, RegisterConfig
-from pipeline.errors import IntegrityError, ParamsError
+from pipeline.errors import InfrastructureError, IntegrityError, ParamsError
 from pipeline.promote import gate_of, promote, roll_back
 
 pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own, as it logs a model
@@ -125,6 +125,26 @@ def test_a_register_that_ended_half_way_is_finished_by_the_next(enter, tmp_path,
     assert version.version == 2 and version.tags["test_accuracy"] == "0.1226" and version.description.startswith("**toy**")
     assert {"champion_since", "gate_gain", "sha256_weights", "git_commit"} <= set(version.tags)
     assert len(client().search_model_versions("name='toy'")) == 2
+
+
+def test_a_version_that_another_process_removed_before_it_was_complete_is_no_error(enter):
+    enter("C")
+    source, run_id = client().get_model_version("toy", "1").source, client().create_run("0").info.run_id
+
+    def create():
+        kept, lost = (client().create_model_version("toy", source, run_id).version for _ in range(2))
+        client().delete_model_version("toy", lost)  # as who keeps the older one does
+        client().set_model_version_tag("toy", lost, "parity", "0 apart")
+        raise AssertionError(kept)
+
+    assert registry.enter("toy", run_id, create).number == "2"
+
+
+def test_a_version_that_nobody_kept_is_an_error(enter):
+    enter("C")
+    run_id = client().create_run("0").info.run_id
+    with pytest.raises(InfrastructureError, match="kept no version of toy"):
+        registry.enter("toy", run_id, lambda: client().get_model_version("toy", "9"))
 
 
 def test_what_is_registered_carries_its_weights_hash_its_data_and_its_params(enter, tmp_path):

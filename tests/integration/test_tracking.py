@@ -192,7 +192,7 @@ def test_a_server_that_hangs_is_told_within_10_seconds(monkeypatch):
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql"])
 def test_a_database_that_does_not_answer_is_told_at_once(monkeypatch, scheme):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://me:secret@127.0.0.1:{closed_port()}/store")
-    with pytest.raises(InfrastructureError, match=r"://me:\*\*\*@127.0.0.1.*Connection refused; fix:"):
+    with pytest.raises(InfrastructureError, match=r"://\*\*\*@127.0.0.1.*Connection refused; fix:"):
         tracking_store.demand_answer()
 
 
