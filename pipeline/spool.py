@@ -214,8 +214,7 @@ class Spool:
 
     def wait(self, seconds: float) -> bool:
         """Wait until all was delivered, as long as something is in any `seconds`; says whether it was."""
-        self._longest = _LAST_PAUSE
-        self._hurried.set()
+        self._hurry()
         seen, since = -1, 0.0
         while self.waiting:
             if self._delivered != seen:
@@ -227,6 +226,7 @@ class Spool:
 
     def address(self, run: str, seconds: float) -> str | None:
         """Give a run's address when its first entry was delivered; None where that takes longer."""
+        self._hurry()
         box, end = self.box(run), time.monotonic() + seconds
         while box.address == run:
             if time.monotonic() > end:
@@ -242,6 +242,11 @@ class Spool:
         self._thread.join(timeout=1)  # longer only in a call that the store does not answer
         for box in self._all():
             box.close()
+
+    def _hurry(self) -> None:
+        """Try again at once, and soon after that: somebody waits."""
+        self._longest = _LAST_PAUSE
+        self._hurried.set()
 
     def _all(self) -> list[Box]:
         with self._opening:

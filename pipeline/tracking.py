@@ -178,7 +178,10 @@ class Run:
         """Store a folder's files as artifacts."""
         if _spools:
             copy = _spools[-1].box(self.key).folder / secrets.token_hex(4)
-            copytree(folder, copy)
+            try:
+                copytree(folder, copy)
+            except OSError as error:
+                raise InfrastructureError(f"{copy}: can not be written; {error}; fix: make room, then run it again") from error
             self._keep({"kind": "files", "folder": str(copy), "path": artifact_path, "is_copy": True})
         else:
             self._keep({"kind": "files", "folder": str(folder), "path": artifact_path, "is_copy": False})
