@@ -111,7 +111,7 @@ class _LocalBackend(_TorchBackend):  # type: ignore[misc]
 
 
 def _meet(rank: int, num_workers: int, path: str, backend: str, timeout_seconds: int) -> None:
-    store = distributed.FileStore(path, num_workers)
+    store = distributed.FileStore(path, num_workers)  # type: ignore[attr-defined]
     timeout = timedelta(seconds=timeout_seconds)
     distributed.init_process_group(backend, store=store, rank=rank, world_size=num_workers, timeout=timeout)
 
