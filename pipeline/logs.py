@@ -46,6 +46,9 @@ class _Logged(io.TextIOBase):
         self.before = before
         self._begun = ""
 
+    def fileno(self) -> int:
+        return self.before.fileno()
+
     def write(self, text: str) -> int:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import distributed, multiprocessing
 
-from pipeline.config import ScalingConfig
+from pipeline.config import MOST_CPU_WORKERS, ScalingConfig
 from pipeline.examples import Examples
 from pipeline.job import Job
 from pipeline.loop import Training
@@ -35,7 +35,8 @@ class Here:
 
 def num_workers_here(scaling: ScalingConfig) -> int:
     """Say how many workers a training would have on this machine."""
-    return scaling.num_workers or torch.cuda.device_count() or max(1, (os.cpu_count() or 1) // scaling.cpus_per_worker)
+    by_cores = min(MOST_CPU_WORKERS, max(1, (os.cpu_count() or 1) // scaling.cpus_per_worker))
+    return scaling.num_workers or torch.cuda.device_count() or by_cores
 
 
 def rehearse(job: Job, num_workers: int, look: Callable[..., None], *arguments: Any) -> None:

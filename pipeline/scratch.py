@@ -46,6 +46,11 @@ class Work:
         return cls(params, scaling, catalogue.corpora[params.corpus], vectors, Layout(name, root / "data", root))
 
     @property
+    def sources(self) -> list[Source]:
+        """Where its files come from."""
+        return [self.corpus.source] + ([] if self.vectors is None else [self.vectors[1].source])
+
+    @property
     def raw_files(self) -> list[str]:
         """Files that fetch brings and the stages after it read."""
         vectors = [] if self.vectors is None else [self.vectors[1].file, self.vectors[1].index]
@@ -104,8 +109,7 @@ def _is_there(raw_dir: Path, work: Work) -> bool:
 
 
 def _sources(work: Work) -> list[Any]:
-    sources: list[Source] = [work.corpus.source] + ([] if work.vectors is None else [work.vectors[1].source])
-    return [work.params.corpus, work.params.vectors, *json.loads(json.dumps([asdict(source) for source in sources]))]
+    return [work.params.corpus, work.params.vectors, *json.loads(json.dumps([asdict(source) for source in work.sources]))]
 
 
 def _locked(name: str, lock_path: Path) -> list[Any] | None:

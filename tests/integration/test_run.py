@@ -53,16 +53,21 @@ def test_as_json_every_line_on_standard_error_is_an_object_an_epoch_too(fast):
     assert any(line["level"] == "info" and "epoch   1 of 1" in line["message"] for line in lines)
 
 
-def test_a_network_that_can_learn_a_batch_by_heart_is_said_to(fast):
-    project, before, *_ = fast
-    status, out, err = _end(project, "--overfit-one-batch", "--limit", "20", options=["-q"])
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A project in which nothing was run."""
+    return Project(tmp_path_factory.mktemp("fresh"), num_workers=1, model=TINY)
+
+
+def test_a_network_that_can_learn_a_batch_by_heart_is_said_to(fresh):
+    before = _files(fresh)
+    status, out, err = _end(fresh, "--overfit-one-batch", "--limit", "20", options=["-q"])
     assert status == 0, err
-    assert "learnt by heart in" in out and out.count("\n") == 1 and _files(project) == before
+    assert "learnt by heart in" in out and out.count("\n") == 1 and _files(fresh) == before
 
 
-def test_a_network_that_can_not_is_told_with_what_to_do(fast):
-    project, *_ = fast
-    status, out, err = _end(project, "--overfit-one-batch", "--steps", "3", "--set", "train.lr=1e-9")
+def test_a_network_that_can_not_is_told_with_what_to_do(fresh):
+    status, out, err = _end(fresh, "--overfit-one-batch", "--steps", "3", "--set", "train.lr=1e-9")
     assert status == 2 and "learnt by heart in" not in out
     assert "does not learn one batch by heart; after 3 steps" in err and "fix: " in err and "1e-09" in err
 

@@ -1,6 +1,7 @@
 """Encoding: the arrays say what the sentences said, and nothing outside train gives a word a number."""
 
 import json
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -153,7 +154,8 @@ def test_numeric_sequences_are_kept_as_numbers(layout):
 
 
 @pytest.mark.parametrize(("truncating", "kept"), [(None, ["a b", "c", "d e"]), ("pre", ["b d", "c", "d e"])])
-def test_what_is_too_long_is_cut_where_asked_and_what_is_lost_is_reported(layout, capsys, truncating, kept):
+def test_what_is_too_long_is_cut_where_asked_and_what_is_lost_is_reported(layout, caplog, truncating, kept):
+    caplog.set_level(logging.INFO)
     texts = [("a b d", "X"), ("c", "Y"), ("d e", "X")]
     write(layout, {"train": texts, "val": texts[1:2], "test": texts[2:]})
     run(corpus("classification"), EncodeConfig(max_length=2, truncating=truncating), None, layout)
@@ -161,7 +163,7 @@ def test_what_is_too_long_is_cut_where_asked_and_what_is_lost_is_reported(layout
     ids = examples.forms.word_ids[examples.tokens]
     read = [" ".join(vocab.words[i] for i in ids[a:b]) for a, b in zip(examples.offsets, examples.offsets[1:], strict=False)]
     assert read == kept
-    assert "steps cut off: train 16.7%, val 0.0%, test 0.0%" in capsys.readouterr().out
+    assert "steps cut off: train 16.7%, val 0.0%, test 0.0%" in caplog.text
     assert json.loads((layout.encoded_dir / "summary.json").read_text())["lost_steps"]["train"] == 0.1667
 
 
