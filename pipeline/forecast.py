@@ -67,7 +67,7 @@ def run(work: Work) -> None:
     with TemporaryDirectory(prefix="unroll-") as folder:
         rows = _look(work, Path(folder).resolve())
     table = Table(
-        title=f"unroll run -p {work.layout.pipeline}, in {work.layout.work_dir}: on this machine: nothing is changed yet",
+        title=f"unroll run -p {work.layout.pipeline}, in {work.layout.work_dir}, on this machine; nothing is changed yet",
         title_justify="left",
     )
     for heading in ("stage", "what", "about", "memory"):

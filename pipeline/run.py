@@ -22,7 +22,8 @@ _FAST_PARITY = 20
 def run(work: Work) -> None:
     """Run all stages up to evaluate, and say where its files are."""
     run_stages(work, ("fetch", "prepare", "encode", "train", "evaluate"))
-    logger.info("%s: report in %s, model in %s", *_told(work), work.layout.model_dir)
+    layout = work.layout
+    logger.info("%s: report in %s, model in %s", layout.pipeline, layout.report_dir / "report.html", layout.model_dir)
 
 
 def run_fast(work: Work) -> None:
@@ -35,10 +36,6 @@ def run_fast(work: Work) -> None:
     print(
         f"{work.layout.pipeline}: one batch went through every stage in {time.monotonic() - begun:.0f} s; its scores mean nothing"
     )
-
-
-def _told(work: Work) -> tuple[str, str]:
-    return work.layout.pipeline, str(work.layout.report_dir / "report.html")
 
 
 def run_stages(work: Work, names: Iterable[str]) -> None:
