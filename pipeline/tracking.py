@@ -296,7 +296,7 @@ _END_SECONDS, _BROKEN_OFF_SECONDS = 10.0, 3.0
 
 
 def _tell(spool: Spool) -> None:
-    why = f" ({in_short(spool.trouble)})" if spool.trouble else ""
+    why = f" ({in_short(spool.trouble or 'no answer yet')})"
     waits = f"{spool.waiting:,} values wait in {os.path.relpath(spool.folder)}"
     print(
         f"{shown_uri()}: MLflow does not take what was logged{why}; {waits} and are not lost; "
