@@ -172,6 +172,7 @@ FORGE = """
 import sys
 from pathlib import Path
 
+import mlflow
 from mlflow.pyfunc import PythonModel
 
 folder, canary, code = sys.argv[1:]
