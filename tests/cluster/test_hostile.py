@@ -1,15 +1,14 @@
 """What a stranger can reach or read of a real pipeline: who listens, what is written of secrets, whose models are run."""
 
 import os
-import pickle
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
-from mlflow.pyfunc import PythonModel
 from project import Project
 from ruamel.yaml import YAML
 from servers import free_port
@@ -169,24 +168,32 @@ def test_a_secret_in_the_settings_is_refused_unsaid(tmp_path, file, old, new):
     assert places_of(project.folder / "data", SECRETS) == set() if (project.folder / "data").exists() else True
 
 
-class Canary:
-    def __init__(self, path):
-        self.path = path
+FORGE = """
+import sys
+from pathlib import Path
 
+import mlflow
+from mlflow.pyfunc import PythonModel
+
+folder, canary, code = sys.argv[1:]
+
+
+class Canary:
     def __reduce__(self):
-        return Path.touch, (Path(self.path),)
+        return Path.touch, (Path(canary),)
 
 
 class Evil(PythonModel):
-    """Is pickled whole, with a canary that sings as soon as it is unpickled."""
-
-    def __init__(self, path):
-        self.canary = Canary(path)
+    def __init__(self):
+        self.canary = Canary()
 
     def predict(self, model_input: list[str]) -> list[str]:
         return model_input
 
 
+mlflow.pyfunc.save_model(folder, python_model=code or Evil(), pip_requirements=[])
+"""
+"""Saves a model that is pickled whole, with a canary that sings when it is unpickled, or one of code."""
 EVIL_CODE = """
 from pathlib import Path
 from mlflow.models import set_model
@@ -204,6 +211,20 @@ set_model(Evil())
 """
 
 
+def forge(folder, canary, kind):
+    """Make a folder of a model that leaves a file where its code is run."""
+    if kind == "bare":
+        (folder / "artifacts" / "model").mkdir(parents=True)
+        (folder / "artifacts" / "model" / "weights.pkl").write_bytes(b"cposix\nsystem\n(S'touch canary'\ntR.")
+        (folder / "artifacts" / "model" / "manifest.json").write_text("{}")
+        return
+    code = folder.with_name("evil.py")
+    code.write_text(EVIL_CODE.format(path=str(canary)))
+    command = [sys.executable, "-c", FORGE, str(folder), str(canary), str(code) if kind == "code" else ""]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (folder / "python_model.pkl").exists() == (kind == "pickle")
+
+
 def registered(project, folder):
     """Make a folder a version of a model in the project's registry, as whoever may write there can."""
     client = project.client()
@@ -211,21 +232,11 @@ def registered(project, folder):
     client.create_model_version("evil", folder.as_uri())
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["pickle", "code", "bare"])
 @pytest.mark.parametrize("command", ["predict", "verify"])
 def test_a_registered_model_that_is_not_ours_is_not_run(tmp_path, kind, command):
-    project, canary, folder = Project(tmp_path / "work"), tmp_path / "canary", tmp_path / "evil"
-    if kind == "pickle":
-        mlflow.pyfunc.save_model(folder, python_model=Evil(canary), pip_requirements=[])
-        assert (folder / "python_model.pkl").exists()
-    elif kind == "code":
-        (tmp_path / "evil.py").write_text(EVIL_CODE.format(path=str(canary)))
-        mlflow.pyfunc.save_model(folder, python_model=str(tmp_path / "evil.py"), pip_requirements=[])
-    else:
-        (folder / "artifacts" / "model").mkdir(parents=True)
-        (folder / "artifacts" / "model" / "weights.pkl").write_bytes(pickle.dumps(Canary(canary)))
-        (folder / "artifacts" / "model" / "manifest.json").write_text("{}")
+    project, canary, folder = Project(tmp_path / "work"), tmp_path / "work" / "canary", tmp_path / "evil"
+    forge(folder, canary, kind)
     canary.unlink(missing_ok=True)  # which saving a model of code has made
     registered(project, folder)
     model = ["--model", "models:/evil/1"] if command == "predict" else ["models:/evil/1"]

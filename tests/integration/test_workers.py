@@ -3,6 +3,7 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from making import SMALL, make_examples, make_network
@@ -192,3 +193,22 @@ def _add_up(rank, address, is_shared):
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_workers_add_up_with_and_without_shared_memory_and_leave_no_file(is_shared, tmp_path):
     _start(_add_up, 3, f"file://{tmp_path / 'meet'}", is_shared)
+
+
+def _listen(rank, path, queue):
+    from pipeline.trainer import _meet
+
+    torch.set_num_threads(1)
+    _meet(rank, 2, path, "gloo", 120)
+    total = World.current().sum(torch.ones(1))
+    addresses = {it.laddr.ip for it in psutil.Process().net_connections("inet") if it.status == psutil.CONN_LISTEN}
+    queue.put((int(total), addresses))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def test_workers_of_one_machine_meet_in_a_file_and_listen_on_loopback_alone(tmp_path):
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
+    _start(_listen, 2, str(tmp_path / "any #name?"), queue)
+    for total, addresses in (queue.get(), queue.get()):
+        assert total == 2 and addresses == {"127.0.0.1"}
