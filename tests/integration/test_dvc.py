@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,12 @@ def built(tmp_path_factory):
     corpora = {}
     for name in ("one", "two"):
         draw_corpus(folder / f"{name}.conllu", num_sentences=40)
-        corpora[name] = {**CORPUS, "source": {"kind": "path", "path": f"{name}.conllu"}, "splits": {"all": f"{name}.conllu"}}
-    params = {"pipelines": {name: {**PIPELINE, "corpus": name} for name in corpora}}
+        corpora[name] = {
+            **deepcopy(CORPUS),
+            "source": {"kind": "path", "path": f"{name}.conllu"},
+            "splits": {"all": f"{name}.conllu"},
+        }
+    params = {"pipelines": {name: {**deepcopy(PIPELINE), "corpus": name} for name in corpora}}
     YAML().dump(params, folder / "params.yaml")
     YAML().dump({"corpora": corpora, "vectors": {}}, folder / "corpora.yaml")
     for code in ("models", "pipeline"):

@@ -14,5 +14,5 @@ from readers import run
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_mutated_file_is_parsed_or_a_data_error_that_names_its_line(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    found = run(name, 50, 0, tmp_path)
+    found = run(name, 80, 0, tmp_path)
     assert found["OTHER"] == 0 and found["parsed"] > 0 and found["data error"] > 0
