@@ -59,7 +59,8 @@ def test_nothing_listens_off_loopback_while_workers_train(project):
     project.stages("fetch", "prepare", "encode")
     process = project.start("train", "-p", "toy")
     found = watched(process)
-    assert process.wait() == 0, process.stderr.read()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
     assert any("RayTrainWorker" in name for name, _ in found)
     demand_loopback(found)
 
@@ -78,10 +79,11 @@ def test_nothing_of_a_small_cluster_listens_off_loopback_nor_do_those_who_train_
         while process.poll() is None:
             found |= listeners(process.pid) | listeners(cluster.pid)
             time.sleep(0.1)
-        assert process.wait() == 0, process.stderr.read()
+        _, err = process.communicate()
+        assert process.returncode == 0, err
     finally:
         cluster.terminate()
-        cluster.wait(60)
+        cluster.communicate(timeout=60)
     assert any("RayTrainWorker" in name for name, _ in found)
     demand_loopback(found)
 
