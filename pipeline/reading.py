@@ -39,6 +39,7 @@ _WIDE = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_PACKED = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda", b"\x28\xb5\x2f\xfd")
 LINE = pl.col("line")
 # Stripping is several times faster than a pattern; these two run over every line.
 BLANK = LINE.str.strip_chars() == ""
@@ -176,6 +177,8 @@ def check_text(path: Path, corpus: CorpusConfig) -> bytes:
     wide = next((name for bom, name in _WIDE.items() if head.startswith(bom)), None)
     if wide is not None:
         raise DataError(f"{path}:1:1: is {wide}; files are read as {corpus.encoding}; fix: save it as UTF-8")
+    if head.startswith(_PACKED):  # polars would unpack it, whatever comes of it
+        raise DataError(f"{path}:1:1: is compressed (gzip, zlib or zstd); text is read as it is; fix: unpack it")
     return head
 
 

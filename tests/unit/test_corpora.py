@@ -1,5 +1,8 @@
 """Readers: every format gives one schema, and what is wrong is named at its line."""
 
+import gzip
+import zlib
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -145,6 +148,13 @@ def test_a_line_without_an_id_is_one_mistake(read):
 def test_a_file_that_is_empty_or_wide_is_refused(read, config, content):
     with pytest.raises(DataError, match=r"c:1:1: "):
         read(content, config)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, *(partial(zlib.compress, level=level) for level in (1, 6, 9))])
+@pytest.mark.parametrize("config", [CSV, JSONL, COLUMNS, SERIES], ids=["csv", "jsonl", "columns", "sktime-ts"])
+def test_a_compressed_file_is_not_unpacked(read, config, pack):
+    with pytest.raises(DataError, match="c:1:1: is compressed"):
+        read(pack(b"text,label\na,x\n"), config)
 
 
 def test_malformed_sentences_are_left_out_whole_and_counted(tmp_path):
