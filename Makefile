@@ -102,5 +102,6 @@ lock: setup  ## pin all dependencies anew
 	UV_FIND_LINKS="$(FIND_LINKS)" uv pip compile --quiet --no-header --no-annotate --extra dev pyproject.toml \
 		| sed 's/^torch==\([^+]*\)+cpu/torch==\1/' > requirements.lock
 
-clean:  ## remove what was built; corpora, models and the registry stay
-	rm -rf $(VENV) $(KERAS_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .unroll
+clean:  ## remove what was built; corpora, models, the registry and what waits for MLflow stay
+	rm -rf $(VENV) $(KERAS_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	test ! -d .unroll || find .unroll -mindepth 1 -maxdepth 1 ! -name spool -exec rm -rf {} +

@@ -62,7 +62,7 @@ def load_checkpoint(folder: Path) -> Loaded:
 
 def _save(store: Store, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], files: tuple[Path, ...] = ()) -> None:
     reach("checkpoint: begun")
-    with store.writing(name) as folder:
+    with store.writing(name, sum(tensor.nbytes for tensor in tensors.values())) as folder:
         reach("checkpoint: folder made")
         _write_tensors(tensors, folder / _TENSORS)
         reach("checkpoint: tensors written")

@@ -37,8 +37,20 @@ def check_params(config: Config, catalogue: Catalogue, tree: Any) -> Iterator[Co
         tree: params.yaml as it was written, which shows what was set and what was left out.
     """
     yield from check_storage(config.scaling)
+    yield from check_names(catalogue, tree)
     for name in config.pipelines:
         yield from _check_pipeline(name, config, catalogue, tree)
+
+
+def check_names(catalogue: Catalogue, tree: Any) -> Iterator[Complaint]:
+    """Find what params.yaml names and corpora.yaml lacks, be the rest of params.yaml as wrong as it may."""
+    pipelines = tree.get("pipelines") if isinstance(tree, dict) else None
+    for name, pipeline in pipelines.items() if isinstance(pipelines, dict) else ():
+        for key, known in {"corpus": list(catalogue.corpora), "vectors": list(catalogue.vectors)}.items():
+            value = pipeline.get(key) if isinstance(pipeline, dict) else None
+            if isinstance(value, str) and value not in known:
+                hint = did_you_mean(value, known)
+                yield Complaint(("pipelines", name, key), f"is {value!r}, which corpora.yaml does not have; {hint}")
 
 
 def check_catalogue(catalogue: Catalogue) -> Iterator[Complaint]:
@@ -57,15 +69,10 @@ def _check_pipeline(name: str, config: Config, catalogue: Catalogue, params: Any
     pipeline, at = config.pipelines[name], ("pipelines", name)
     if not name.replace("_", "").replace("-", "").isalnum():
         yield Complaint(at, "is no name for a model; fix: use letters, digits, - and _")
-    if pipeline.vectors is not None and pipeline.vectors not in catalogue.vectors:
-        hint = did_you_mean(pipeline.vectors, list(catalogue.vectors))
-        yield Complaint((*at, "vectors"), f"is {pipeline.vectors!r}, which corpora.yaml does not have; {hint}")
     if pipeline.split.val + pipeline.split.test >= 1:
         yield Complaint((*at, "split"), "leaves nothing to train on; fix: let val and test add up to less than 1")
     corpus = catalogue.corpora.get(pipeline.corpus)
     if corpus is None:
-        hint = did_you_mean(pipeline.corpus, list(catalogue.corpora))
-        yield Complaint((*at, "corpus"), f"is {pipeline.corpus!r}, which corpora.yaml does not have; {hint}")
         return
     setting = setting_for(pipeline, corpus)
     for key, text in find_clashes(pipeline.model, setting):

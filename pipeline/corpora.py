@@ -239,7 +239,8 @@ def _read_table(
     for key, name in wanted.items():
         if header.count(name) != 1:
             setting = key.replace(SEQUENCE_COLUMN, "per_sequence.")
-            raise DataError(f"{at}: has {header.count(name)} columns {name!r}; it has {header}; fix: set columns.{setting}")
+            found = "no column" if name not in header else f"{header.count(name)} columns"
+            raise DataError(f"{at}: has {found} {name!r}; it has {header}; fix: set columns.{setting}")
     columns = {key: pl.col("cells").list.get(header.index(name), null_on_oob=True) for key, name in wanted.items()}
     rows = rows.filter(pl.col("number") > first["number"].item()).with_columns(**columns)
     width, place = len(header), {key: header.index(name) for key, name in wanted.items()}

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from pipeline.checks import check_catalogue, check_params, did_you_mean
+from pipeline.checks import check_catalogue, check_names, check_params, did_you_mean
 from pipeline.config import Catalogue, Config
 from pipeline.errors import ParamsError
 from pipeline.settings import Setting, blame, lay_over, read_settings
@@ -80,7 +80,7 @@ def read_params(
     problems += wrong
     config, written = _load(params_path, Config, problems, laid)
     catalogue, corpora_tree = _load(corpora_path, Catalogue, problems)
-    if config is not None and catalogue is not None:
+    if catalogue is not None:
         problems += _across(config, written, params_path, catalogue, corpora_tree, corpora_path, laid)
     if problems:
         raise ParamsError("\n".join(str(problem) for problem in problems))
@@ -192,7 +192,7 @@ def _parts(kind: Any) -> list[Any]:
 
 
 def _across(
-    config: Config,
+    config: Config | None,
     params: Any,
     params_path: Path,
     catalogue: Catalogue,
@@ -200,9 +200,9 @@ def _across(
     corpora_path: Path,
     settings: Sequence[Setting],
 ) -> list[Problem]:
-    """Check what one dataclass alone can not."""
-    complaints = list(check_params(config, catalogue, params))
-    if config.sweep is not None and not complaints:  # a sweep is as sound as the pipeline that it searches
+    """Check what one dataclass alone can not; of params.yaml that are wrong in themselves, the names in them."""
+    complaints = list(check_names(catalogue, params) if config is None else check_params(config, catalogue, params))
+    if config is not None and config.sweep is not None and not complaints:  # a sweep is as sound as the pipeline that it searches
         complaints += check_sweep(config.sweep, config, catalogue)
     found = []
     for it in complaints:

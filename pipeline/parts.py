@@ -231,8 +231,8 @@ class Output:
             parent = next(folder for folder in self._folder.parents if folder.exists())
             free = shutil.disk_usage(parent).free / 1e6
             raise InfrastructureError(
-                f"{self.path}: can not be written; {error.strerror or error}; {num_needed / 1e6:.1f} MB or more needed, "
-                f"{free:.1f} MB free; fix: make room or let the folder be written to, then run the same again: it goes on"
+                f"{self.path}: can not be written; {error.strerror or error}; {num_needed / 1e6:.2f} MB or more needed, "
+                f"{free:.2f} MB free; fix: make room or let the folder be written to, then run the same again: it goes on"
             ) from error
 
 

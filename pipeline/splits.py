@@ -151,6 +151,8 @@ def count(batch: pl.DataFrame) -> pl.DataFrame:
 
 def add_up(counts: list[pl.DataFrame]) -> Sizes:
     """Sum up by split what `count` found in batches."""
+    if not counts:
+        return {}
     labels = pl.col("labels").explode().n_unique()
     total = pl.concat(counts).group_by("split").agg(pl.col("examples").sum(), pl.col("steps").sum(), labels)
     return {split: row for row in total.iter_rows(named=True) for split in [row.pop("split")]}

@@ -81,7 +81,7 @@ class Box:
             except OSError as error:
                 os.ftruncate(self._file.fileno(), self._size)
                 free = shutil.disk_usage(self._path.parent).free / 1e6
-                why = f"{error.strerror or error}; {free:.1f} MB free"
+                why = f"{error.strerror or error}; {free:.2f} MB free"
                 raise InfrastructureError(
                     f"{self._path}: can not be written; {why}; fix: make room, then run it again"
                 ) from error

@@ -34,8 +34,13 @@ class Store(Protocol):
     def names(self) -> list[str]:
         """Give the names of the folders that are there, in order."""
 
-    def writing(self, name: str) -> Any:
-        """Give, as a context, an empty folder to write into; at its end it stands whole under a name, in place of another."""
+    def writing(self, name: str, num_bytes: int = 0) -> Any:
+        """Give, as a context, an empty folder to write into; at its end it stands whole under a name, in place of another.
+
+        Args:
+            name: that it gets.
+            num_bytes: that will be written, or more; told where there is no room for them.
+        """
 
     def reading(self, name: str) -> Any:
         """Give, as a context, a folder with the files that stand under a name."""
@@ -90,7 +95,7 @@ class DiskStore:
         return sorted(folder.name for folder in found if folder.suffix != _PARTIAL)
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
+    def writing(self, name: str, num_bytes: int = 0) -> Iterator[Path]:
         partial = self.folder / (name + _PARTIAL)
         try:
             shutil.rmtree(partial, ignore_errors=True)
@@ -105,7 +110,7 @@ class DiskStore:
             reach("checkpoint: renamed")
             _flush(self.folder)
         except OSError as error:
-            needed = _size(partial)
+            needed = max(num_bytes, _size(partial))
             shutil.rmtree(partial, ignore_errors=True)
             raise _disk_error(self.folder / name, needed, error) from error
 
@@ -169,13 +174,13 @@ class ObjectStore:
         return sorted(each[0] for each in parts if each[1:] == [MANIFEST])
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
+    def writing(self, name: str, num_bytes: int = 0) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="unroll-") as scratch:
             folder = Path(scratch)
             try:
                 yield folder
             except OSError as error:
-                raise _disk_error(folder, _size(folder), error) from error
+                raise _disk_error(folder, max(num_bytes, _size(folder)), error) from error
             self._send(folder, name)
 
     def _send(self, folder: Path, name: str) -> None:
@@ -273,6 +278,6 @@ def _disk_error(path: Path, num_needed: int, error: OSError) -> InfrastructureEr
     parent = next(folder for folder in path.parents if folder.exists())
     free = shutil.disk_usage(parent).free / 1e6
     return InfrastructureError(
-        f"{path}: can not be written; {error.strerror or error}; {num_needed / 1e6:.1f} MB or more needed, {free:.1f} MB free; "
+        f"{path}: can not be written; {error.strerror or error}; {num_needed / 1e6:.2f} MB or more needed, {free:.2f} MB free; "
         "fix: make room or let the folder be written to, then run again: it goes on from the last checkpoint"
     )

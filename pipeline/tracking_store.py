@@ -82,6 +82,8 @@ def away(what: str) -> InfrastructureError:
 
 def _remedy() -> str:
     parts = urlsplit(tracking_uri())
+    if tracking_uri().startswith(SQLITE):
+        return "see that it is there, may be written to, and has room on its disk; then run it again"
     if parts.scheme not in ("http", "https"):
         return "see that MLFLOW_TRACKING_URI names a database that this machine reaches, then run it again"
     port = parts.port or _PORTS[parts.scheme]
@@ -229,8 +231,10 @@ def first_line(error: BaseException) -> str:
 
 def in_short(text: str) -> str:
     """Give the plain words inside the text of an error, such as `Connection refused`; else its first line, without passwords."""
-    found = re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text)
-    return found[-1] if found else mask(text.splitlines()[0])
+    found = re.findall(r"\[Errno -?\d+\] ([^'\")]+)", text) or re.findall(
+        r"\(\w+\.\w*Error\) (.+)", text
+    )  # a socket's, a database's
+    return mask(found[-1] if found else text.splitlines()[0])
 
 
 def if_there(ask: Callable[[], _Found]) -> _Found | None:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -51,40 +52,38 @@ def fit(job: Job, scaling: Scaling, channel: Channel, *, is_own: bool) -> None:
     """
     num_workers, use_gpu = count_workers(scaling)
     is_elastic = scaling.min_workers is not None and scaling.min_workers < num_workers and not is_own
-    trainer = (_PrivateTrainer if is_own else TorchTrainer)(
-        ray_worker,
-        train_loop_config={"job": job, "channel": channel},
-        scaling_config=ScalingConfig(
-            num_workers=(scaling.min_workers, num_workers) if is_elastic else num_workers,
-            use_gpu=use_gpu,
-            resources_per_worker={"CPU": scaling.cpus_per_worker},
-        ),
-        torch_config=_torch_config(job, scaling, is_local=is_own or is_on_loopback()),
-        run_config=RunConfig(
-            name=f"{job.key}-{time.time_ns()}",
-            storage_path=join(scaling.storage or WORK_DIR.resolve(), "ray"),
-            failure_config=FailureConfig(max_failures=scaling.max_failures),
-            logging_config=LoggingConfig("ERROR"),
-            callbacks=[_Herald(channel)],
-        ),
-    )
-    try:
-        trouble = trainer.fit().return_value
-    except ray.train.TrainingFailedError as error:
-        raise InfrastructureError(
-            f"training failed {scaling.max_failures + 1} times; {error}; fix: see the cause above, then run again: it goes "
-            "on from the last checkpoint"
-        ) from error
+    with TemporaryDirectory(prefix="unroll-", ignore_cleanup_errors=True) as meeting_dir:
+        trainer = (_PrivateTrainer if is_own else TorchTrainer)(
+            ray_worker,
+            train_loop_config={"job": job, "channel": channel},
+            scaling_config=ScalingConfig(
+                num_workers=(scaling.min_workers, num_workers) if is_elastic else num_workers,
+                use_gpu=use_gpu,
+                resources_per_worker={"CPU": scaling.cpus_per_worker},
+            ),
+            torch_config=_torch_config(scaling, meeting_dir if is_own or is_on_loopback() else None),
+            run_config=RunConfig(
+                name=f"{job.key}-{time.time_ns()}",
+                storage_path=join(scaling.storage or WORK_DIR.resolve(), "ray"),
+                failure_config=FailureConfig(max_failures=scaling.max_failures),
+                logging_config=LoggingConfig("ERROR"),
+                callbacks=[_Herald(channel)],
+            ),
+        )
+        try:
+            trouble = trainer.fit().return_value
+        except ray.train.TrainingFailedError as error:
+            raise InfrastructureError(
+                f"training failed {scaling.max_failures + 1} times; {error}; fix: see the cause above, then run again: it goes "
+                "on from the last checkpoint"
+            ) from error
     if trouble is not None:
         raise trouble
 
 
-def _torch_config(job: Job, scaling: Scaling, *, is_local: bool) -> TorchConfig:
+def _torch_config(scaling: Scaling, meeting_dir: str | None) -> TorchConfig:
     timeout = ceil(scaling.hang_seconds)
-    if not is_local:
-        return TorchConfig(timeout_s=timeout)
-    job.work_dir.mkdir(parents=True, exist_ok=True)
-    return _LocalTorch(timeout_s=timeout, folder=str(job.work_dir))
+    return TorchConfig(timeout_s=timeout) if meeting_dir is None else _LocalTorch(timeout_s=timeout, folder=meeting_dir)
 
 
 @dataclass

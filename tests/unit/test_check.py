@@ -183,6 +183,11 @@ def test_a_file_without_an_example_that_can_be_read_is_an_empty_split(tmp_path):
     assert [flaw.kind for flaw in check(of_files(paths)).flaws] == ["empty-split"]
 
 
+def test_a_file_of_which_no_record_can_be_told_apart_is_named_at_its_open_quote(tmp_path):
+    found = check(of_files([write(tmp_path, 'text,label\n"sky,up\nsea,down\n', "a.csv")]))
+    assert lines(found) == [2] and [flaw.kind for flaw in found.flaws] == ["empty-split"]
+
+
 @pytest.mark.parametrize(("option", "code"), [([], 0), (["--strict"], 3)])
 def test_warnings_are_errors_where_that_is_asked(tmp_path, option, code):
     paths = [write(tmp_path, TRAIN, "train.csv"), write(tmp_path, split("good 1,up", "other,down"), "test.csv")]

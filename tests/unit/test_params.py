@@ -87,7 +87,8 @@ def test_a_mistake_is_named_at_its_line(tmp_path, old, new, start, says):
 
 def test_all_mistakes_are_named_at_once(tmp_path):
     wrong = PARAMS.replace("hidden: [8]", "hidden: [8]\n      dropout: 2.0\n      cel: lstm").replace("1e-3", "x")
-    assert [line.split(":")[1] for line in _problems(tmp_path, wrong)] == ["9", "10", "12"]
+    wrong = wrong.replace("reuters-r8", "reuters-r9")
+    assert [line.split(":")[1] for line in _problems(tmp_path, wrong)] == ["9", "10", "12", "3"]
 
 
 def test_mistakes_in_the_catalogue_are_named_too(tmp_path):
