@@ -52,7 +52,7 @@ def test_the_code_that_dvc_watches_is_what_the_stage_imports(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_params_that_dvc_watches_are_what_the_command_hands_on(name):
-    tree = ast.parse((ROOT / "pipeline" / "__main__.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "pipeline" / "stage_commands.py").read_text(encoding="utf-8"))
     command = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     used = {
         node.attr

@@ -87,7 +87,7 @@ def test_what_can_be_searched_is_taken(tmp_path, corpus, space):
 
 
 def test_the_command_is_told_too_where_it_names_another_pipeline(tmp_path, monkeypatch):
-    from pipeline.__main__ import sweep
+    from pipeline.tool_commands import sweep
 
     problems(
         tmp_path,
