@@ -23,7 +23,7 @@ _MOST_TIMES, _NEVER_A_BOMB = 200, 1 << 20
 """So does a file that was packed into less than the 200th part of itself, where it is larger than that: text takes a fifth."""
 _LOCAL_HEADER = 30
 """Bytes before the name of an entry, which stands before its content."""
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, RuntimeError, ValueError)
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error, RuntimeError, ValueError, OSError)
 """What zipfile raises where an archive is not what it says: a wrong sum, a password, a method that it does not know."""
 
 
@@ -49,6 +49,8 @@ def unpack(path: Path, members: Sequence[str], out_dir: Path) -> None:
             for info in found:
                 _extract(archive, info, out_dir / PurePosixPath(info.filename).name)
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; what bz2 finds broken has no number
         raise IntegrityError(
             f"{path.name}: can not be unpacked; {error}; only zip archives are, as wheels are, neither tar nor another; "
             "fix: do not trust it"
@@ -70,6 +72,8 @@ def _demand_apart(path: Path, archive: zipfile.ZipFile) -> None:
     entries = sorted(archive.infolist(), key=lambda info: info.header_offset)
     ends = [*(info.header_offset for info in entries[1:]), archive.start_dir]
     for info, end in zip(entries, ends, strict=False):
+        if info.header_offset < 0:
+            raise IntegrityError(f"{path.name}: {info.filename!r} stands before the archive itself; fix: do not trust it")
         if info.header_offset + _LOCAL_HEADER + info.compress_size > end:
             raise IntegrityError(f"{path.name}: {info.filename!r} overlaps with what follows; fix: do not trust it")
 

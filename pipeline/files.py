@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from pipeline.addresses import find_model
 from pipeline.digest import file_sha256
@@ -28,6 +27,7 @@ from pipeline.inputs import PIECE_BYTES, FormatName, Place, format_of
 from pipeline.manifest import MANIFEST, check_manifest
 from pipeline.parts import Identity, Output
 from pipeline.processes import label_each
+from pipeline.progress import speed_bar
 from pipeline.tasks import Job, Task
 
 if TYPE_CHECKING:
@@ -169,17 +169,7 @@ class Bar:
     """Shows in a terminal how far the labelling is; used as a context."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
-        console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = speed_bar(Console(stderr=True, highlight=False))
         self._task = self._bar.add_task("labels", total=len(shards), speed="")
         self._places = {shard: number for number, shard in enumerate(shards)}
         self._num_words, self._num_finished, self._begun = 0, 0, time.monotonic()

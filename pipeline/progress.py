@@ -12,6 +12,20 @@ from pipeline.messages import EpochResult, Notice, StepResult, Trouble
 logger = logging.getLogger(__name__)
 
 
+def speed_bar(console: Console) -> Progress:
+    """Make a bar for tasks with a `speed`, which a terminal alone shows, and only until it ends."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class TrainingDisplay:
     """Shows the steps and epochs of one training; used as a context.
 
@@ -24,16 +38,7 @@ class TrainingDisplay:
     def __init__(self, title: str, num_epochs: int, monitor: str) -> None:
         self._title, self._num_epochs, self._monitor = title, num_epochs, monitor
         self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        self._bar = speed_bar(self._console)
         self._task = self._bar.add_task(title, total=None, speed="")
         self._noticed: set[Notice] = set()
 

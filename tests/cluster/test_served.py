@@ -2,14 +2,20 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import requests
 from project import Project
 from servers import free_port, served
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+
+from mutation import mutate
 
 ASK = """
 import json, mlflow, sys
@@ -102,6 +108,19 @@ def test_a_request_that_can_not_be_read_is_refused_with_the_reason_and_the_serve
     assert 400 <= answer.status_code < 500 and reason in answer.text
     good = requests.post(address, json={"inputs": ["bbado cceza"]}, timeout=30)
     assert good.status_code == 200 and good.json()["predictions"][0]["labels"] == ["VERB", "NOUN"]
+
+
+def test_mutated_requests_are_answered_or_refused_and_the_server_goes_on(address):
+    whole = b'{"inputs": ["bbado cceza", "[\\"ddoso\\", \\"ffente\\"]"], "params": {"probabilities": true, "tokens": false}}'
+    rng, found = random.Random(0), Counter()
+    with requests.Session() as session:
+        for _ in range(500):
+            body = mutate(whole, rng)
+            answer = session.post(address, data=body, headers={"Content-Type": JSON}, timeout=30)
+            assert answer.status_code == 200 or 400 <= answer.status_code < 500, (body, answer.text)
+            found[answer.status_code] += 1
+        good = session.post(address, json={"inputs": ["bbado cceza"]}, timeout=30)
+    assert good.json()["predictions"][0]["labels"] == ["VERB", "NOUN"] and found[200] > 0 and found.total() - found[200] > 100
 
 
 def test_probabilities_come_when_they_are_asked_for(address):
