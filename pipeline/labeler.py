@@ -149,10 +149,12 @@ class Labeler:
         Raises:
             DataError: a sequence to classify has no words, or the network reads something else than words.
         """
-        if self.sizes.vector_size or self.columns:
-            wanted = f"words with {', '.join(self.columns)}" if self.columns else "numbers"
-            raise DataError(f"words alone can not be labelled; the model reads {wanted}; fix: give those, as JSON texts")
+        if self.columns:
+            raise self._no_words(f"words with {', '.join(self.columns)}")
         return self._of_given_words(tokens, self._ask(*self._read_tokens(tokens), {}))
+
+    def _no_words(self, wanted: str) -> DataError:
+        return DataError(f"words alone can not be labelled; the model reads {wanted}; fix: give those, as JSON texts")
 
     def _label_records(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         records = [_record(text, f"text {i}", self.columns) for i, text in enumerate(texts, start=1)]
@@ -200,7 +202,7 @@ class Labeler:
             columns: per sequence, a value per word of each of `self.columns`; not read where there are none.
 
         Raises:
-            DataError: a sequence to classify has no words.
+            DataError: a sequence to classify has no words, or the network reads numbers.
         """
         words, lengths = self._read_tokens(tokens)
         labels = self._ask(words, lengths, {name: [row[name] for row in columns] for name in self.columns})
@@ -222,6 +224,8 @@ class Labeler:
         return self._label(Examples(_offsets(self._kept(lengths)), values=np.concatenate(steps)[self._keep(lengths)]), None)
 
     def _read_tokens(self, tokens: Sequence[Sequence[str]]) -> tuple[Words, Rows]:
+        if self.sizes.vector_size:
+            raise self._no_words("numbers")
         return read_words(list(chain.from_iterable(tokens)), {}), np.array([len(words) for words in tokens], np.int64)
 
     def _ask(self, words: Words, lengths: Rows, columns: Mapping[str, Sequence[Sequence[str]]]) -> _Labels:

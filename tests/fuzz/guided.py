@@ -13,7 +13,7 @@ import atheris
 
 with atheris.instrument_imports(include=["pipeline"]):
     from mutation import SEEDS
-    from readers import KEPT, outcome
+    from readers import KEPT, MEMORY, outcome
 
 NAMES = list(SEEDS)
 
@@ -21,7 +21,7 @@ NAMES = list(SEEDS)
 def main() -> None:
     """Fuzz until time is over."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.exists() else None) as folder:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
         for number, name in enumerate(NAMES):

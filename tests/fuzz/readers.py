@@ -22,6 +22,8 @@ from pipeline.errors import DataError, ParamsError
 from pipeline.reading import EXAMPLE_SCHEMA, TOKEN_COLUMN
 
 KEPT = Path(".unroll/fuzz")
+MEMORY = Path("/dev/shm")
+"""Where a file is soonest written."""
 _NAMED = re.compile(r"c(:\d+:\d+)?: .*", re.DOTALL)
 
 
@@ -51,7 +53,7 @@ def check(frame: pl.DataFrame, corpus: CorpusConfig) -> None:
     assert set(frame.columns) == {*EXAMPLE_SCHEMA, *further}
     assert frame["id"].null_count() == 0
     steps = frame["values"] if corpus.is_numeric else frame["tokens"]
-    assert steps.null_count() == 0 and (corpus.is_numeric or steps.list.len().min() in (None, *range(1, 10**6)))
+    assert steps.null_count() == 0 and (corpus.is_numeric or frame.is_empty() or steps.list.len().min() > 0)
     if corpus.task == "tagging":
         assert (frame["tokens"].list.len() == frame["labels"].list.len()).all()
     else:
@@ -85,7 +87,7 @@ def main() -> None:
     args = parser.parse_args()
     print("| reader | files | parsed | data errors | params errors | other |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     others = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.exists() else None) as folder:
         for name in args.readers.split(","):
             found = run(name, args.number, args.seed, Path(folder))
             counts = [found[kind] for kind in ("parsed", "data error", "params error", "OTHER")]

@@ -160,6 +160,13 @@ def test_a_model_folder_that_was_altered_is_not_loaded(tmp_path):
         Labeler.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("method", ["label_words", "label_tokens"])
+def test_words_are_refused_by_a_network_that_reads_numbers(tmp_path, method):
+    labeler = make_labeler(tmp_path, "classification", vector_size=2)
+    with pytest.raises(DataError, match="the model reads numbers"):
+        getattr(labeler, method)([["Ela", "canta"]])
+
+
 def test_numeric_sequences_come_as_json(tmp_path):
     labeler = make_labeler(tmp_path, "classification", vector_size=2)
     texts = ["[[1, 2], [3, 4.5]]", "[[0, -1]]"]
