@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pipeline import tracking
+from pipeline import versions
 from pipeline.config import CAPITALISATION
 from pipeline.parity import Asked, draw_batches
 from pipeline.plans import plan_batches
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=["pos", "topic"])
     with TemporaryDirectory() as place:
         for name in parser.parse_args().names:
-            model = tracking.download_model(f"models:/{name}@champion").parent.parent
+            model = versions.download_model(f"models:/{name}@champion").parent.parent
             requirements = model / "requirements.txt"
             python, (megabytes, packages) = make_environment(requirements, Path(place) / name)
             files = dump(name, Path(place))

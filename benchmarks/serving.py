@@ -32,7 +32,7 @@ from machine import Watch, describe
 from rest import clean_environment, measure_rest
 from served import make_environment
 
-from pipeline import tracking
+from pipeline import versions
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / ".unroll" / "bench" / "peers"
@@ -207,7 +207,7 @@ def main() -> None:
     parser.add_argument("--only", default="ours,spacy,stanza")
     options = parser.parse_args()
     set_up_uv()
-    model = tracking.download_model(f"models:/{options.name}@champion").parent.parent
+    model = versions.download_model(f"models:/{options.name}@champion").parent.parent
     words = write_words(Path("data") / options.name / "prepared")
     asked, watch = systems(options.only.split(","), model, words), Watch()
     ours = [system for system in asked if system.script == "ours.py"]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pipeline.errors import ParamsError
 from pipeline.layout import WORK_DIR
-from pipeline.tracking import download_model, in_use
+from pipeline.tracking import in_use
 from pipeline.tracking_store import shown_uri
+from pipeline.versions import download_model
 
 
 def find_model(model: str) -> Path:

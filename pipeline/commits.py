@@ -1,4 +1,4 @@
-"""Git, as far as a version's commit is asked for: is it here, what is it called, and its files in a folder of their own."""
+"""Git, as far as commits are asked for: which one runs, is another here, how is it called, its files in another folder."""
 
 import shutil
 import subprocess
@@ -6,6 +6,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import InfrastructureError
+
+
+def current() -> str:
+    """Give the commit of the current folder; `none` outside git.
+
+    A + follows where other files than dvc.lock differ from it; that one DVC writes after every stage.
+    """
+    try:
+        commit = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!dvc.lock")
+    except InfrastructureError:
+        return "none"
+    return commit + ("+" if changed else "")
 
 
 def is_known(commit: str) -> bool:

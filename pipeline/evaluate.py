@@ -10,6 +10,7 @@ from typing import Any
 from models.config import MAIN, Task
 from models.network import Network
 from models.through_time import Direction, look_through_time
+from pipeline import commits
 from pipeline.config import CAPITALISATION
 from pipeline.diagram import draw
 from pipeline.judged import judge
@@ -21,7 +22,7 @@ from pipeline.run_report import INT8, PAGE, Findings, write_report
 from pipeline.sample import sample_batch
 from pipeline.scores import LabelRow, confusion, label_table, most_frequent_tag_floor, tfidf_floor
 from pipeline.scoring import Sequences, Split, answer_split, ask_split, by_target, known_words, score_labels
-from pipeline.tracking import Run, git_commit, in_use
+from pipeline.tracking import Run, in_use
 from pipeline.trained import Trained
 from pipeline.vocab import Vocab
 
@@ -157,7 +158,7 @@ def _tell(layout: Layout, asked: _Asked, metrics: dict[str, float], directions: 
     sizes = json.loads((layout.prepared_dir / "summary.json").read_text(encoding="utf-8"))
     epochs = f"{asked.meta['best_epoch']} of {len(asked.meta['history'])}"
     parameters = f"{asked.meta['num_parameters']:,}"
-    facts = {"parameters": parameters, "epoch": epochs, "run": run_id, "commit": git_commit()}
+    facts = {"parameters": parameters, "epoch": epochs, "run": run_id, "commit": commits.current()}
     return Findings(
         pipeline=layout.pipeline,
         task=task,
@@ -198,5 +199,5 @@ def _run_of(meta: dict[str, Any], layout: Layout) -> Run:
     if found is not None:
         return found
     params = {section: meta[section] for section in ("model", "train")}
-    tags = {"pipeline": layout.pipeline, "git_commit": git_commit(), "trained_in": meta["run_id"]}
+    tags = {"pipeline": layout.pipeline, "git_commit": commits.current(), "trained_in": meta["run_id"]}
     return Run.start(layout.pipeline, f"{layout.pipeline}-restored", params, tags)

@@ -17,7 +17,7 @@ from pipeline.errors import DataError, ParamsError
 from pipeline.labeler import Labeler
 from pipeline.paired import Gain, compare, count, score
 from pipeline.scoring import Sequences, Split, answer_split, known_words, score_labels
-from pipeline.tracking import Version, download_model
+from pipeline.versions import Version, download_model
 
 SHARE = 0.95
 """Of the interval that is told where `register.confidence` asks for none."""

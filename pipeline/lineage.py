@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.tree import Tree
 from ruamel.yaml import YAML
 
-from pipeline import commits, registry, tracking
+from pipeline import commits, registry, tracking, versions
 from pipeline.config import Catalogue
 from pipeline.masking import mask
 from pipeline.origin import FOLDERS, WEIGHTS
@@ -39,7 +39,7 @@ def run(address: str, catalogue: Catalogue, lock_path: Path = LOCK_FILE) -> None
     console.print(draw(version, catalogue, lock_path))
 
 
-def draw(version: tracking.Version, catalogue: Catalogue, lock_path: Path) -> Tree:
+def draw(version: versions.Version, catalogue: Catalogue, lock_path: Path) -> Tree:
     """Give a version's lineage as a tree, from the version back to its corpus."""
     tags = version.tags
     scores = {key: value for key, value in json.loads(tags.get("scores", "{}")).items() if "floor" not in key}

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
+from pipeline import commits
 from pipeline.config import CorpusConfig, PipelineConfig
 from pipeline.digest import file_sha256
 from pipeline.layout import Layout
 from pipeline.manifest import check_manifest
 from pipeline.masking import mask
-from pipeline.tracking import git_commit
 
 WEIGHTS = "sha256_weights"
 """Tag: the hash of the file with the weights."""
@@ -43,7 +43,7 @@ def origin_tags(
         key: meta[key] for key in ("model", "train")
     }
     tags = {
-        "git_commit": git_commit(),
+        "git_commit": commits.current(),
         "corpus": corpus_name,
         "corpus_source": mask(json.dumps(asdict(corpus.source))),
         "params": json.dumps(sections),

@@ -8,7 +8,7 @@ from pipeline import registry
 from pipeline.config import RegisterConfig
 from pipeline.errors import ParamsError
 from pipeline.gate import Candidate, Exam, Gate, load_version
-from pipeline.tracking import Version, champion
+from pipeline.versions import Version, champion
 
 
 def promote(name: str, number: str, gate: Gate | None) -> None:

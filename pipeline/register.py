@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pipeline import tracking
+from pipeline import tracking, versions
 from pipeline.card import Subject, write_card
 from pipeline.config import CorpusConfig, PipelineConfig, RegisterConfig
 from pipeline.digest import file_sha256
@@ -75,7 +75,7 @@ def _run(corpus: CorpusConfig, config: RegisterConfig, layout: Layout, *, corpus
         reach("register: completed")
         scores = {key.removeprefix("test/"): value for key, value in metrics.items()}
         judgement = _judge(Candidate(version, labeler, scores), gate, file_sha256(layout.prepared_dir / "test.parquet"))
-        is_champion = tracking.is_champion(version)
+        is_champion = versions.is_champion(version)
         if is_champion:
             describe_model(version, {"corpus": corpus_name, config.metric: f"{metrics[key]:.4f}"})
     result = {"model": name, "version": version.number, "alias": "champion" if is_champion else "challenger", "run_id": run_id}
@@ -84,7 +84,7 @@ def _run(corpus: CorpusConfig, config: RegisterConfig, layout: Layout, *, corpus
     _tell(result, judgement, key)
 
 
-def _create(run_id: str, layout: Layout, labeler: Labeler, gate: Gate, card: str) -> tracking.Version:
+def _create(run_id: str, layout: Layout, labeler: Labeler, gate: Gate, card: str) -> versions.Version:
     """Make a version of the model as it runs without torch.
 
     Raises:
@@ -94,7 +94,7 @@ def _create(run_id: str, layout: Layout, labeler: Labeler, gate: Gate, card: str
         folder = Path(place) / "model"
         parity = export_model(layout.model_dir, folder, gate.exam.test, gate.config.parity_batches)
         logger.info("%s: the exported model beside the trained one: %s", layout.pipeline, parity)
-        return tracking.register(layout.pipeline, run_id, folder, _example(labeler), {"parity": str(parity)}, card)
+        return versions.register(layout.pipeline, run_id, folder, _example(labeler), {"parity": str(parity)}, card)
 
 
 def _judge(candidate: Candidate, gate: Gate, exam: str) -> Judgement:
@@ -104,7 +104,7 @@ def _judge(candidate: Candidate, gate: Gate, exam: str) -> Judgement:
     if version.tags.get(_JUDGED_BY) == asked_by:
         return Judgement.kept(version)
 
-    def score_where_it_holds(champion: tracking.Version | None) -> float | None:
+    def score_where_it_holds(champion: versions.Version | None) -> float | None:
         judgement = gate.judge(candidate, champion)
         judgement.keep(version)
         return candidate.metrics[gate.config.metric] if judgement.holds else None

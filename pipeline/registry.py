@@ -25,8 +25,8 @@ from typing import IO
 
 from pipeline.errors import InfrastructureError, ParamsError
 from pipeline.failpoints import reach
-from pipeline.tracking import Version, champion, version_from
 from pipeline.tracking_store import SQLITE, client, if_there, insist, shown_uri, tracking_uri
+from pipeline.versions import Version, champion, version_from
 
 logger = logging.getLogger(__name__)
 

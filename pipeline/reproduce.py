@@ -25,7 +25,8 @@ from pipeline.errors import InfrastructureError, IntegrityError, ParamsError
 from pipeline.layout import WORK_DIR, Layout
 from pipeline.origin import WEIGHTS, environment, weights_sha256
 from pipeline.params import CORPORA_FILE, PARAMS_FILE
-from pipeline.tracking import Version, param_of
+from pipeline.tracking import param_of
+from pipeline.versions import Version
 
 _DEFAULTS: dict[str, Any] = {"split": SplitConfig(), "encode": EncodeConfig(), "model": ModelConfig(), "train": TrainConfig()}
 _ABSENT = "absent"

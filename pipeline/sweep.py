@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import Sizes
-from pipeline import evaluate, register
+from pipeline import commits, evaluate, register
 from pipeline.adopt import Proposal
 from pipeline.board import Board, show_trials, show_verdict, told
 from pipeline.budget import TOLERANCE, num_parameters
@@ -38,7 +38,7 @@ from pipeline.space import SECTIONS, Chosen, Space
 from pipeline.storage import join
 from pipeline.study import Study
 from pipeline.sweep_report import PAGE, Findings, write_report
-from pipeline.tracking import Run, git_commit, in_use
+from pipeline.tracking import Run, in_use
 from pipeline.train import alone, publish, write_model
 from pipeline.trials import Ledger, Trial
 from pipeline.tuning import Asker, Chooser, Place, Trials, run_trials
@@ -165,7 +165,7 @@ class _Tracked:
         if "token" not in ledger.facts:
             ledger.note(token=secrets.token_hex(6))
         self.pipeline, self.data, self._token = name, data, ledger.facts["token"]
-        self._further = {"pipeline": name, "git_commit": git_commit(), "encoded": data}
+        self._further = {"pipeline": name, "git_commit": commits.current(), "encoded": data}
         tags = {"kind": "sweep", "sweep": self._token}
         found = Run.find_tagged(name, tags)
         self.parent = found or Run.start(name, f"{name}-sweep", asdict(config), tags | self._further)
@@ -239,7 +239,7 @@ class _Sweep:
                 "trials": f"{len(trials)} ({', '.join(f'{count} {state}' for state, count in states.items())})",
                 "repetitions": str(len(repetitions)),
                 "training": f"{sum(trial.seconds for trial in trials + repetitions) / 60:.1f} min",
-                "commit": git_commit()[:10],
+                "commit": commits.current()[:10],
                 "encoded data": self._tracked.data,
             },
             trials=trials,

@@ -24,6 +24,7 @@ from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 from models.config import ModelConfig
+from pipeline import commits
 from pipeline.cluster import ActorChannel, connected, preflight
 from pipeline.config import ScalingConfig, TrainConfig
 from pipeline.environment import is_private
@@ -33,7 +34,7 @@ from pipeline.layout import Layout
 from pipeline.messages import Channel, Emit, EpochResult, FileChannel, Message, Notice, StepResult, Trouble
 from pipeline.progress import TrainingDisplay
 from pipeline.storage import Store, open_store
-from pipeline.tracking import Run, git_commit, in_use
+from pipeline.tracking import Run, in_use
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,7 @@ def open_run(job: Job, store: Store, pipeline: str, parent: str | None = None) -
         found = Run.find(json.loads(kept)["run_id"])
         if found is not None:
             return found
-    tags = {"pipeline": pipeline, "git_commit": git_commit(), "training_key": job.key}
+    tags = {"pipeline": pipeline, "git_commit": commits.current(), "training_key": job.key}
     begun = Run.start(pipeline, f"{pipeline}-{job.key[:6]}", job.params, tags, parent)
     store.write_text(_RUN, json.dumps({"run_id": begun.run_id}))
     return begun

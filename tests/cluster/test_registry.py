@@ -19,7 +19,7 @@ from entrants import LABELS, make_entrant, register_entrant
 from mlflow import MlflowClient
 from servers import mlflow_server
 
-from pipeline import registry, tracking, tracking_store
+from pipeline import registry, tracking_store, versions
 from pipeline.environment import set_environment
 from pipeline.layout import Layout
 
@@ -59,7 +59,7 @@ def compete(name, run_id, score, source, kind):
 
     def create():
         client, model_id = MlflowClient(tracking_store.tracking_uri()), source.rpartition("/")[2]
-        return tracking.version_from(client.create_model_version(name, source, run_id, model_id=model_id))
+        return versions.version_from(client.create_model_version(name, source, run_id, model_id=model_id))
 
     def judge(champion):
         return None if champion is not None and float(champion.tags["score"]) >= score else score

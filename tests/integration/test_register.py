@@ -12,7 +12,7 @@ from entrants import LABELS, make_entrant, register_entrant, score_of, unknown_s
 from mlflow import MlflowClient
 from project import ROOT
 
-from pipeline import failpoints, registry, tracking, tracking_store
+from pipeline import failpoints, registry, tracking_store, versions
 from pipeline.config import Check, RegisterConfig
 from pipeline.errors import InfrastructureError, IntegrityError, ParamsError
 from pipeline.promote import gate_of, promote, roll_back
@@ -68,7 +68,7 @@ def test_a_gain_that_other_examples_might_not_show_is_refused_where_confidence_i
 def test_no_model_below_the_least_scores_is_champion_even_of_none(enter):
     found = enter("A", min_scores={"accuracy": 0.1, "accuracy_unknown": 0.01})
     assert found["alias"] == "challenger" and found["gate"][1].endswith("too low: accuracy_unknown")
-    assert tracking.champion("toy") is None
+    assert versions.champion("toy") is None
 
 
 def test_a_better_model_that_is_worse_on_unknown_words_is_refused_where_that_matters(enter):
@@ -157,7 +157,7 @@ def test_what_is_registered_carries_its_weights_hash_its_data_and_its_params(ent
 @pytest.mark.parametrize("name", ["network.onnx", "vocab.json", "meta.json"])
 def test_a_registered_model_with_a_flipped_byte_is_neither_read_nor_served(enter, tmp_path, name):
     enter("A")
-    flip_last_byte(tracking.download_model("models:/toy@champion") / name)
+    flip_last_byte(versions.download_model("models:/toy@champion") / name)
     command = [sys.executable, "-m", "pipeline", "predict", "--model", "models:/toy@champion"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, input="old\n", capture_output=True, text=True, check=False)
@@ -170,19 +170,19 @@ def test_a_version_is_promoted_where_the_gate_lets_it(enter, tmp_path):
     enter("B"), enter("A", min_scores={"accuracy": 0.9}), enter("C")
     gate = gate_of("toy", tmp_path / "A/data/toy/prepared", RegisterConfig(), "tagging")
     promote("toy", "2", gate)
-    assert tracking.champion("toy").number == "2"
+    assert versions.champion("toy").number == "2"
     with pytest.raises(ParamsError, match="version 3 is not promoted; fails: gain; fix: --force"):
         promote("toy", "3", gate)
     promote("toy", "3", None)
-    assert tracking.champion("toy").number == "3"
+    assert versions.champion("toy").number == "3"
 
 
 def test_a_broken_version_is_not_promoted_by_force(enter):
     enter("A"), enter("B")
-    flip_last_byte(tracking.download_model("models:/toy/2") / "vocab.json")
+    flip_last_byte(versions.download_model("models:/toy/2") / "vocab.json")
     with pytest.raises(IntegrityError):
         promote("toy", "2", None)
-    assert tracking.champion("toy").number == "1"
+    assert versions.champion("toy").number == "1"
 
 
 def test_rollback_goes_back_through_the_champions_in_their_order_and_then_no_further(enter):
@@ -191,7 +191,7 @@ def test_rollback_goes_back_through_the_champions_in_their_order_and_then_no_fur
     promote("toy", "1", None)
     for number in "42":
         roll_back("toy")
-        assert tracking.champion("toy").number == number
+        assert versions.champion("toy").number == number
     with pytest.raises(ParamsError, match="no version was champion before 2"):
         roll_back("toy")
 
@@ -203,7 +203,7 @@ def test_what_was_rolled_back_stays_so_when_it_is_registered_again_whatever_is_a
     roll_back("toy")
     assert register_entrant(layout)["alias"] == "challenger"
     assert "rolled_back fails: " in register_entrant(layout, min_gain=0.001)["gate"][-1]
-    assert tracking.champion("toy").number == "1"
+    assert versions.champion("toy").number == "1"
     promote("toy", "2", None)
     assert "rolled_back" not in client().get_model_version("toy", "2").tags
 
@@ -228,16 +228,16 @@ def test_a_champion_of_before_this_was_noted_is_rolled_back_to(enter):
         client().delete_model_version_tag("toy", "1", key)
     enter("B")
     roll_back("toy")
-    assert tracking.champion("toy").number == "1"
+    assert versions.champion("toy").number == "1"
 
 
 def test_a_broken_champion_is_an_error_and_no_reason_to_take_its_place(enter):
     enter("C")
-    weights = Path(tracking.download_model("models:/toy@champion")) / "network.onnx"
+    weights = Path(versions.download_model("models:/toy@champion")) / "network.onnx"
     flip_last_byte(weights)
     with pytest.raises(IntegrityError):
         enter("A")
-    assert tracking.champion("toy").number == "1"
+    assert versions.champion("toy").number == "1"
 
 
 def flip_last_byte(path):
@@ -251,4 +251,4 @@ def test_ten_models_one_after_the_other_leave_the_best_as_champion(enter):
     assert sorted(order) == list(LABELS)
     for label in order:
         enter(label)
-    assert tracking.champion("toy").number == str(order.index("A") + 1)
+    assert versions.champion("toy").number == str(order.index("A") + 1)

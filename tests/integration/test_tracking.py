@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from project import Project
 
-from pipeline import tracking, tracking_store
+from pipeline import tracking, tracking_store, versions
 from pipeline.errors import InfrastructureError
 from pipeline.train import track_missing
 
@@ -53,10 +53,10 @@ def points_of(run_id, metric):
 
 
 def test_what_is_not_in_the_store_is_nothing(empty_store):
-    assert tracking.champion("nobody") is None
+    assert versions.champion("nobody") is None
     assert tracking.Run.find("0" * 32) is None
     with pytest.raises(LookupError):
-        tracking.download_model("models:/nobody@champion")
+        versions.download_model("models:/nobody@champion")
 
 
 @pytest.mark.parametrize("is_spooled", [False, True])
@@ -171,7 +171,7 @@ def test_the_machines_load_is_logged_at_steps_that_go_on(empty_store, tmp_path, 
     assert len(steps) >= 4 and len(set(steps)) == len(steps)
 
 
-@pytest.mark.parametrize("ask", [tracking.champion, tracking.Run.find])
+@pytest.mark.parametrize("ask", [versions.champion, tracking.Run.find])
 def test_a_server_that_does_not_answer_is_an_error_and_not_an_empty_store(dead_server, ask):
     with pytest.raises(InfrastructureError, match=r"MLflow does not answer; Connection refused; fix:") as told:
         ask("somebody")

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from pipeline.params import load_config
 from pipeline.reproduce import write_corpora, write_params
-from pipeline.tracking import Version
+from pipeline.versions import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 
