@@ -114,7 +114,7 @@ class Recurrent(nn.Module):
         return (steps.cleared(outputs) if self.return_sequences else end[0]), end
 
     def run(self, inputs: Tensor, steps: Steps, state: State | None = None, noise: Noise | None = None) -> tuple[Tensor, State]:
-        """Do as `forward`, with inputs that are 0 at padding, to outputs of all steps that mean nothing there."""
+        """Do as `forward` from inputs, (B, T, I), that are 0 at padding to all outputs, (B, T, H), which mean nothing there."""
         if self.go_backwards:
             inputs = steps.turned(inputs)
         start = self._start(inputs, state)
