@@ -108,7 +108,7 @@ def test_the_runs_metrics_are_drawn_as_charts(page, keep, address, run):
     page.goto(f"{address}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/model-metrics")
     for metric in ("train/loss", "val/accuracy"):
         page.get_by_placeholder("Search metric charts").fill(metric)
-        page.locator(".js-plotly-plot").wait_for()
+        page.locator(".js-plotly-plot").first.wait_for()
         _see(page, f"{run.info.run_name} ({metric})")
     keep("charts")
 

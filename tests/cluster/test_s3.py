@@ -178,8 +178,9 @@ def test_the_storage_keeps_the_encoded_data_and_no_checkpoint_of_a_finished_trai
 def test_what_mlflow_keeps_are_objects_in_the_bucket(finished, s3):
     project, names = finished[0], s3.names("mlflow/")
     assert any(name.endswith("/MLmodel") for name in names) and any(name.endswith("/report/confusion.png") for name in names)
-    (weights,) = [name for name in names if name.endswith("/artifacts/model/tensors.safetensors")]
-    assert hashlib.sha256(s3.read(weights)).hexdigest() == weights_of(project)
+    (network,) = [name for name in names if name.endswith("/artifacts/model/network.onnx")]
+    manifest = json.loads(s3.read(network.replace("network.onnx", "manifest.json")))
+    assert hashlib.sha256(s3.read(network)).hexdigest() == manifest["network.onnx"]
     assert not (project.folder / "mlartifacts").exists() and not (project.folder / "mlflow.db").exists()
 
 
