@@ -33,6 +33,7 @@ def run(num_nodes: int, cpus_per_node: int) -> None:
 @contextmanager
 def nodes(num_nodes: int, cpus_per_node: int) -> Iterator[Any]:
     """Give a running cluster, as a context: Ray's own for tests, to which nodes can be added and from which they can be taken."""
+    before = dict(os.environ)
     os.environ.update(RAY | CLUSTER | HEAD | LOOPBACK)  # before Ray is imported
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray.cluster_utils import Cluster
@@ -47,6 +48,8 @@ def nodes(num_nodes: int, cpus_per_node: int) -> Iterator[Any]:
         yield cluster
     finally:
         cluster.shutdown()
+        os.environ.clear()
+        os.environ.update(before)  # what is started later is no part of the cluster
 
 
 def client_address(cluster: Any) -> str:

@@ -43,8 +43,11 @@ def set_scaling(project, **changes):
 
 @pytest.fixture
 def cluster():
+    before = dict(os.environ)
     with nodes(num_nodes=2, cpus_per_node=1) as running:
         yield running
+    now = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    assert now == {name: before[name] for name in before if name != "PYTEST_CURRENT_TEST"}
 
 
 @pytest.mark.parametrize("is_client", [False, True])
