@@ -85,6 +85,7 @@ def _demand_https(answer: requests.Response, *arguments: Any, **options: Any) ->
     """Look where an answer leads before anybody follows: not a word goes out unencrypted."""
     target = urljoin(answer.url, answer.headers.get("location", ""))
     if answer.is_redirect and not target.startswith("https://"):
+        answer.close()
         raise IntegrityError(f"{answer.url}: leads to {target}, which is not https; fix: correct the address in corpora.yaml")
 
 

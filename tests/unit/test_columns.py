@@ -93,7 +93,7 @@ def test_a_missing_value_is_named_at_its_line(tmp_path, form, old, new, line, sa
 
 def test_a_table_without_the_column_lists_what_it_has(tmp_path):
     content, _ = CLASSIFIED["csv"]
-    with pytest.raises(DataError, match=r"0 columns 'tone'.*'mood'.*fix: set columns\.per_sequence\.fine"):
+    with pytest.raises(DataError, match=r"no column 'tone'.*'mood'.*fix: set columns\.per_sequence\.fine"):
         read(tmp_path, content, corpus("csv", Columns(per_sequence={"fine": "tone"}), "classification"))
 
 
