@@ -133,6 +133,7 @@ def test_a_host_whose_certificate_nobody_vouches_for_is_refused(host, tmp_path, 
 
 
 def test_no_answer_is_the_networks_fault(host):
+    host.shutdown()  # a socket that is still polled would take the connection and break it
     host.server_close()
     with pytest.raises(InfrastructureError, match="can not be fetched"):
         fetch(host)
