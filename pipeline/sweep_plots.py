@@ -62,6 +62,8 @@ def plot_costs(panels: dict[str, list[tuple[float, float, str]]], path: Path, *,
         more_is_better: panels whose cost is a gain, such as a speed.
     """
     with picture(path, width=4.4 * len(panels), height=4.0) as figure:
+        from matplotlib.ticker import EngFormatter
+
         for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
             costs, scores = np.array([point[0] for point in points]), np.array([point[1] for point in points])
             sign = -1 if title in more_is_better else 1
@@ -74,6 +76,8 @@ def plot_costs(panels: dict[str, list[tuple[float, float, str]]], path: Path, *,
                 axes.annotate(points[i][2], (costs[i], scores[i]), xytext=(4, 5), textcoords="offset points", fontsize=8)
             if costs.min() > 0 and costs.max() > 8 * costs.min():
                 axes.set_xscale("log")
+            else:
+                axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 200k: six digits run into each other
             axes.set_xlabel(title)
             _write_scores(axes, scores.min())
             axes.margins(0.12)
